@@ -10,11 +10,10 @@
  * the index only, and the slots leave the index before the set is given back:
  * whoever sees the slot may look at set->moves.
  */
-#include <linux/err.h>
-#include <linux/huge_mm.h>
 #include <linux/init.h>
 #include <linux/kstrtox.h>
 #include <linux/memremap.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/sched/signal.h>
@@ -175,7 +174,11 @@ void pinpage_set_put(struct pinpage_set *set)
 /* No batch claims slots of @set any more, and none is in flight. */
 static void set_leave(struct pinpage_set *set)
 {
-	pinpage_may_wait();
+	might_sleep();
+	/* Waiting for moves in flight is waiting for their callbacks. */
+	pinpage_callback_enter();
+	pinpage_callback_exit();
+
 	atomic_add(SET_LEAVING, &set->moves);
 	wait_var_event(&set->moves, atomic_read(&set->moves) == SET_LEAVING);
 }

@@ -106,7 +106,7 @@ static struct folio *slot_folio(const struct pinpage_slot *slot)
  * Something must be registered, or the index does not exist.
  * Return: The bucket to walk with pinpage_for_each_slot().
  */
-struct pinpage_slot **pinpage_index_lock(const struct folio *folio)
+struct pinpage_slot **pinpage_index_lock(struct folio *folio)
 {
 	u32 hash = index_hash(folio_pfn(folio));
 
@@ -114,7 +114,7 @@ struct pinpage_slot **pinpage_index_lock(const struct folio *folio)
 	return hash_bucket(hash);
 }
 
-void pinpage_index_unlock(const struct folio *folio)
+void pinpage_index_unlock(struct folio *folio)
 {
 	spin_unlock(hash_stripe(index_hash(folio_pfn(folio))));
 }

@@ -99,14 +99,14 @@ static inline struct pinpage_set *slot_set(struct pinpage_slot *slot)
 }
 
 static inline bool slot_in_folio(const struct pinpage_slot *slot,
-				 const struct folio *folio)
+				 struct folio *folio)
 {
 	return slot_pfn(slot) - folio_pfn(folio) < folio_nr_pages(folio);
 }
 
 /* The references that @slot's owner holds on @folio. */
 static inline int slot_refs(struct pinpage_slot *slot,
-			    const struct folio *folio)
+			    struct folio *folio)
 {
 	unsigned int flags = slot_set(slot)->flags;
 
@@ -118,8 +118,8 @@ static inline int slot_refs(struct pinpage_slot *slot,
 }
 
 /* index.c */
-struct pinpage_slot **pinpage_index_lock(const struct folio *folio);
-void pinpage_index_unlock(const struct folio *folio);
+struct pinpage_slot **pinpage_index_lock(struct folio *folio);
+void pinpage_index_unlock(struct folio *folio);
 int pinpage_index_insert(struct pinpage_set *set);
 void pinpage_index_remove(struct pinpage_set *set);
 void pinpage_index_unclaim(struct pinpage_slot *slot, spinlock_t **held);
@@ -152,9 +152,18 @@ void pinpage_set_put(struct pinpage_set *set);
 void pinpage_count(struct pinpage_set *set, enum pinpage_stat stat,
 		   unsigned int nr);
 
-/* migrate.c */
+/* lockdep.c */
+#ifdef CONFIG_LOCKDEP
 void pinpage_callback_enter(void);
 void pinpage_callback_exit(void);
-void pinpage_may_wait(void);
+#else
+static inline void pinpage_callback_enter(void)
+{
+}
+
+static inline void pinpage_callback_exit(void)
+{
+}
+#endif
 
 #endif /* _MM_PINPAGE_INTERNAL_H */

@@ -6,6 +6,7 @@
  * clear_pinpage() has to wait. All else in the folio is the owner's, and goes
  * with the content.
  */
+#include <linux/bitops.h>
 #include <linux/memcontrol.h>
 #include <linux/migrate.h>
 #include <linux/mm_inline.h>
@@ -139,10 +140,10 @@ static void move_owner_fields(struct folio *dst, struct folio *src)
 	dst->mapping = src->mapping;
 	dst->index = src->index;
 	dst->private = src->private;
-	dst->flags |= src->flags & OWNER_FLAGS;
+	set_mask_bits(&dst->flags, 0, src->flags & OWNER_FLAGS);
 	src->mapping = NULL;
 	src->private = NULL;
-	src->flags &= ~OWNER_FLAGS;
+	set_mask_bits(&src->flags, OWNER_FLAGS, 0);
 #ifdef CONFIG_MEMCG
 	dst->memcg_data = src->memcg_data;
 	src->memcg_data = 0;

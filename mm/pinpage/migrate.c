@@ -25,13 +25,8 @@
  */
 #include <linux/hash.h>
 #include <linux/ktime.h>
-#include <linux/lockdep.h>
-#include <linux/memcontrol.h>
 #include <linux/migrate.h>
 #include <linux/mm_inline.h>
-#include <linux/page_owner.h>
-#include <linux/pgalloc_tag.h>
-#include <linux/rmap.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/vmstat.h>
@@ -71,44 +66,6 @@ struct pinpage_batch {
 	u32 *item_claim;		/* which claim an item is of */
 	u32 group_hash[1 << GROUP_HASH_BITS];
 };
-
-/*
- * What a callback may not do, for lockdep: it may be called out of a memory
- * allocation, so all that is held around one must not be waited for in it.
- */
-static struct lockdep_map pinpage_callback_map =
-	STATIC_LOCKDEP_MAP_INIT("pinpage_callback", &pinpage_callback_map);
-
-void pinpage_callback_enter(void)
-{
-	lock_map_acquire(&pinpage_callback_map);
-}
-
-void pinpage_callback_exit(void)
-{
-	lock_map_release(&pinpage_callback_map);
-}
-
-/* Waiting for moves in flight is waiting for their callbacks. */
-void pinpage_may_wait(void)
-{
-	might_sleep();
-	pinpage_callback_enter();
-	pinpage_callback_exit();
-}
-
-/* Teach it at boot, rather than on the day when memory is tight. */
-static int __init pinpage_lockdep_init(void)
-{
-	if (!IS_ENABLED(CONFIG_PROVE_LOCKING))
-		return 0;
-	fs_reclaim_acquire(GFP_KERNEL);
-	pinpage_callback_enter();
-	pinpage_callback_exit();
-	fs_reclaim_release(GFP_KERNEL);
-	return 0;
-}
-late_initcall(pinpage_lockdep_init);
 
 /*
  * NUMA balancing and demotion only guess that a page is better elsewhere; that

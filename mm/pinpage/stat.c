@@ -4,6 +4,7 @@
  */
 #include <linux/debugfs.h>
 #include <linux/init.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/seq_file.h>
 #include <linux/vmstat.h>

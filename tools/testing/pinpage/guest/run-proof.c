@@ -32,7 +32,7 @@
 
 #include "../../../../lib/test_pinpage_uapi.h"
 
-#define MIB		(1UL << 20)
+#define MIB		1048576UL
 #define PAGE		4096UL
 #define HELD		(1200 * MIB)
 #define HELD_PAGES	(HELD / PAGE)
@@ -105,7 +105,7 @@ static __u64 read_number(const char *path)
 }
 
 /* A kernel that does not count this has not done any of it. */
-static __u64 vmstat(const char *name)
+static __u64 read_event(const char *name)
 {
 	unsigned long long value, found = 0;
 	char line[128], word[64];
@@ -197,7 +197,7 @@ static void fill(char *at, unsigned long pages)
  * theirs are checked through the mapping too.
  */
 static __u64 verify(char *at, unsigned long pages, unsigned long stride,
-		       unsigned int owners)
+		    unsigned int owners)
 {
 	unsigned int word, owner;
 	unsigned long i;
@@ -240,7 +240,7 @@ static int pin(int fd, char *at, unsigned long len, __u32 kind,
 
 /* What device @owner has written, or shall write: returns wrong bytes. */
 static __u64 pattern(int fd, int id, unsigned long cmd, unsigned long nr,
-			unsigned long stride, unsigned int owner)
+		     unsigned long stride, unsigned int owner)
 {
 	struct test_pinpage_fill fill = {
 		.id = id,
@@ -359,7 +359,7 @@ static pid_t new_child(void)
 /* One case; false if it could not be carried out. */
 static bool run_case(unsigned int owners, unsigned long pinned)
 {
-	__u64 asked = vmstat("pinpage_asked"), moved = vmstat("pinpage_moved");
+	__u64 asked = read_event("pinpage_asked"), moved = read_event("pinpage_moved");
 	int ready[2], go[2], status;
 	char name[64], path[300];
 	pid_t holding, taking;
@@ -405,8 +405,8 @@ static bool run_case(unsigned int owners, unsigned long pinned)
 	row(name, "ok", result->ok);
 	row(name, "total_ns", result->total_ns);
 	row(name, "slowest_ns", result->slowest_ns);
-	row(name, "moved", vmstat("pinpage_moved") - moved);
-	row(name, "asked", vmstat("pinpage_asked") - asked);
+	row(name, "moved", read_event("pinpage_moved") - moved);
+	row(name, "asked", read_event("pinpage_asked") - asked);
 	row(name, "bad_bytes", good ? result->bad_bytes : HELD);
 	if (result->begun)
 		fprintf(stderr, "run-proof: %s: cut after %llu s\n", name,
@@ -444,8 +444,8 @@ static void pinner(int fd)
 
 static bool run_pinner(void)
 {
-	__u64 asked = vmstat("pinpage_asked"), moved = vmstat("pinpage_moved");
-	__u64 oom = vmstat("oom_kill");
+	__u64 asked = read_event("pinpage_asked"), moved = read_event("pinpage_moved");
+	__u64 oom = read_event("oom_kill");
 	char name[64];
 	int status;
 	pid_t pid;
@@ -461,11 +461,11 @@ static bool run_pinner(void)
 	row(name, "ok", result->ok);
 	row(name, "total_ns", result->total_ns);
 	row(name, "slowest_ns", result->slowest_ns);
-	row(name, "moved", vmstat("pinpage_moved") - moved);
-	row(name, "asked", vmstat("pinpage_asked") - asked);
+	row(name, "moved", read_event("pinpage_moved") - moved);
+	row(name, "asked", read_event("pinpage_asked") - asked);
 	/* A process that was killed has no bytes left to be wrong. */
 	row(name, "bad_bytes", result->bad_bytes);
-	row(name, "oom_kill", vmstat("oom_kill") - oom);
+	row(name, "oom_kill", read_event("oom_kill") - oom);
 	return WIFEXITED(status) ? !WEXITSTATUS(status) :
 	       WTERMSIG(status) == SIGKILL;
 }

@@ -1,0 +1,1447 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /dev/pinpage_test: a pretended device whose memory is pinned, and moves.
+ *
+ * It registers some pinpage systems. Userspace has it pin pages as a buffer of
+ * one of them, and reads and writes through the "device", which knows the pages
+ * only by its own array of page pointers. prepare() pauses pages of the array,
+ * complete() repoints and resumes them; a device access to a paused page waits.
+ * What userspace asks for is in test_pinpage_uapi.h.
+ *
+ * The callbacks watch the contract of pinpage.h as well. Each breach is counted
+ * and warned about.
+ *
+ * Locking: file->lock protects the buffers' ids and is held over no call into
+ * pinpage. buffer->lock protects pages[], moves[], policy and counters; it nests
+ * in nothing, nothing nests in it, and no memory is allocated under it, so that
+ * the callbacks may take it. A device access to one page is atomic under it.
+ */
+#include <linux/bitfield.h>
+#include <linux/delay.h>
+#include <linux/file.h>
+#include <linux/highmem.h>
+#include <linux/kref.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/pagemap.h>
+#include <linux/pinpage.h>
+#include <linux/sched/mm.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+#include <linux/wait.h>
+#include <linux/xarray.h>
+
+#include "test_pinpage_uapi.h"
+
+/* A batch has at most so many pages; see struct pinpage_ops. */
+#define TEST_BATCH		512
+#define TEST_MAX_SYSTEMS	16
+
+static unsigned int nr_systems = 4;
+module_param(nr_systems, uint, 0444);
+MODULE_PARM_DESC(nr_systems, "Number of systems to register, 1 to 16");
+
+struct test_system {
+	struct pinpage_system system;
+	char name[16];
+	bool registered;
+};
+
+/* The last one is TEST_PINPAGE_SYSTEM_COPY. */
+static struct test_system test_systems[TEST_MAX_SYSTEMS + 1];
+static atomic64_t test_violations = ATOMIC64_INIT(0);
+
+struct test_file {
+	struct mutex lock;	/* protects buffers against each other's ioctls */
+	struct xarray buffers;
+};
+
+struct test_buffer {
+	struct pinpage_set set;
+	struct kref ref;
+	struct test_system *sys;	/* NULL: not registered */
+	u32 id;
+	u32 kind;
+	u32 flags;
+	bool dead;			/* the device has let go */
+	unsigned long nr;
+	struct page **pages;		/* the device's view */
+	u64 *moves;			/* of each page; 0: it runs */
+	/* KERNEL: the owner that the pages' private, index, mapping speak of. */
+	struct test_buffer *origin;
+	unsigned long origin_first;
+	struct address_space *mapping;
+
+	spinlock_t lock;		/* see above */
+	wait_queue_head_t wait;		/* pages that resume, policies, death */
+	u32 seq;
+	struct test_pinpage_policy policy;
+	struct test_pinpage_counters count;
+	atomic64_t violations;
+};
+
+/*
+ * A page that is paused carries which prepare() paused it, so that complete()
+ * can tell whether it is called with what prepare() was called with: a running
+ * number, the task, the number of items, and whether the task may sleep.
+ */
+#define MOVE_ID		GENMASK_ULL(63, 32)
+#define MOVE_TASK	GENMASK_ULL(31, 12)
+#define MOVE_ITEMS	GENMASK_ULL(11, 1)
+#define MOVE_SLEEPS	BIT_ULL(0)
+
+static u64 move_token(u32 seq, unsigned int nr, enum migrate_mode mode)
+{
+	return FIELD_PREP(MOVE_ID, seq) |
+	       FIELD_PREP(MOVE_TASK, current->pid & 0xfffff) |
+	       FIELD_PREP(MOVE_ITEMS, nr & 0x7ff) |
+	       FIELD_PREP(MOVE_SLEEPS, mode != MIGRATE_ASYNC);
+}
+
+static bool count_breach(struct test_buffer *b)
+{
+	atomic64_inc(&b->violations);
+	atomic64_inc(&test_violations);
+	return true;
+}
+
+#define breach(b, fmt, ...) \
+	WARN_ONCE(count_breach(b), "test_pinpage: " fmt "\n", ##__VA_ARGS__)
+
+/* Nothing is held, and no allocation may start I/O. */
+static void check_context(struct test_buffer *b)
+{
+	if (IS_ENABLED(CONFIG_PREEMPT_COUNT) && !preemptible())
+		breach(b, "callback in atomic context");
+	if (!(current->flags & PF_MEMALLOC_NOIO))
+		breach(b, "callback outside of memalloc_noio");
+}
+
+static bool item_in_range(struct test_buffer *b, const struct pinpage_item *item)
+{
+	if (item->nr && item->index < b->nr && item->nr <= b->nr - item->index)
+		return true;
+	breach(b, "pages %lu+%u of %lu", item->index, item->nr, b->nr);
+	return false;
+}
+
+static bool items_overlap(const struct pinpage_item *items, unsigned int nr,
+			  u64 first, u64 count)
+{
+	unsigned int i;
+
+	if (!count)
+		return false;
+	for (i = 0; i < nr; i++)
+		if (items[i].index < first + count &&
+		    first < items[i].index + items[i].nr)
+			return true;
+	return false;
+}
+
+static int refuse(struct test_buffer *b, const struct pinpage_item *items,
+		  unsigned int nr, enum migrate_mode mode)
+{
+	struct test_pinpage_policy *p = &b->policy;
+
+	if (items_overlap(items, nr, p->busy_first, p->busy_nr))
+		return -EAGAIN;
+	if (p->refusals) {
+		p->refusals--;
+		return p->refusal;
+	}
+	if (mode == MIGRATE_ASYNC && (p->mode > 0 || p->prepare_ms || p->hold))
+		return -EAGAIN;
+	if (mode == MIGRATE_SYNC_LIGHT && p->mode > 1)
+		return -EAGAIN;
+	return 0;
+}
+
+static void pause_item(struct test_buffer *b, const struct pinpage_item *item,
+		       u64 token)
+{
+	unsigned long i;
+
+	if (!item_in_range(b, item))
+		return;
+	if (item->new)
+		breach(b, "prepare() of a page that moved already");
+	for (i = 0; i < item->nr; i++) {
+		if (b->moves[item->index + i])
+			breach(b, "page %lu paused twice", item->index + i);
+		if (b->pages[item->index + i] != nth_page(item->page, i))
+			breach(b, "page %lu is not the device's", item->index + i);
+		b->moves[item->index + i] = token;
+	}
+	b->count.paused += item->nr;
+}
+
+static void resume_item(struct test_buffer *b, const struct pinpage_item *item,
+			u64 token)
+{
+	unsigned long i;
+
+	if (!item_in_range(b, item))
+		return;
+	for (i = 0; i < item->nr; i++) {
+		if (b->moves[item->index + i] != token)
+			breach(b, "page %lu: complete() without its prepare()",
+			       item->index + i);
+		if (b->pages[item->index + i] != nth_page(item->page, i))
+			breach(b, "page %lu is not the device's", item->index + i);
+		if (item->new)
+			b->pages[item->index + i] = nth_page(item->new, i);
+		b->moves[item->index + i] = 0;
+	}
+	b->count.paused -= item->nr;
+	if (item->new)
+		b->count.moved += item->nr;
+	else
+		b->count.stayed += item->nr;
+}
+
+static void resume_items(struct test_buffer *b, const struct pinpage_item *items,
+			 unsigned int nr)
+{
+	u64 token = 0;
+	unsigned int i;
+
+	if (nr && items[0].index < b->nr)
+		token = b->moves[items[0].index];
+	if (!token || FIELD_GET(MOVE_ITEMS, token) != nr ||
+	    FIELD_GET(MOVE_TASK, token) != (current->pid & 0xfffff))
+		breach(b, "complete() of %u items is not as prepare() was", nr);
+	for (i = 0; i < nr; i++)
+		resume_item(b, &items[i], token);
+}
+
+/* The paused pages drain; true if they did in time. */
+static bool drain(struct test_buffer *b, u32 ms)
+{
+	unsigned long limit;
+
+	if (ms)
+		msleep(ms);
+	if (!READ_ONCE(b->policy.hold))
+		return true;
+	limit = msecs_to_jiffies(b->set.timeout_ms ?: PINPAGE_TIMEOUT_MS) / 2;
+	return wait_event_timeout(b->wait, !READ_ONCE(b->policy.hold), limit);
+}
+
+/* Undo pause_item() for a prepare() that fails after all. */
+static void back_out(struct test_buffer *b, const struct pinpage_item *items,
+		     unsigned int nr)
+{
+	u64 stayed = b->count.stayed;
+
+	resume_items(b, items, nr);
+	b->count.stayed = stayed;
+}
+
+static int test_prepare(struct pinpage_set *set, struct pinpage_item *items,
+			unsigned int nr, enum migrate_mode mode)
+{
+	struct test_buffer *b = container_of(set, struct test_buffer, set);
+	unsigned int i;
+	u32 slow, ms;
+	u64 token;
+	int ret;
+
+	spin_lock(&b->lock);
+	b->count.prepares++;
+	b->count.items += nr;
+	if (nr > b->count.largest)
+		b->count.largest = nr;
+	if (!nr || nr > TEST_BATCH)
+		breach(b, "%u items in a batch", nr);
+	ret = refuse(b, items, nr, mode);
+	if (!ret) {
+		if (!++b->seq)
+			b->seq = 1;
+		token = move_token(b->seq, nr, mode);
+		for (i = 0; i < nr; i++)
+			pause_item(b, &items[i], token);
+	} else {
+		b->count.refused++;
+	}
+	ms = b->policy.prepare_ms;
+	slow = !ret && (ms || b->policy.hold);
+	b->count.in_prepare += slow;
+	spin_unlock(&b->lock);
+	check_context(b);
+
+	if (slow) {
+		ret = drain(b, ms) ? 0 : -EAGAIN;
+		spin_lock(&b->lock);
+		b->count.in_prepare--;
+		if (ret) {
+			b->count.refused++;
+			back_out(b, items, nr);
+		}
+		spin_unlock(&b->lock);
+	}
+	if (ret && wq_has_sleeper(&b->wait))
+		wake_up_all(&b->wait);
+	return ret;
+}
+
+static void test_complete(struct pinpage_set *set, struct pinpage_item *items,
+			  unsigned int nr)
+{
+	struct test_buffer *b = container_of(set, struct test_buffer, set);
+	u64 token = 0;
+	u32 ms;
+
+	spin_lock(&b->lock);
+	b->count.completes++;
+	b->count.in_complete++;
+	if (nr && items[0].index < b->nr)
+		token = b->moves[items[0].index];
+	ms = FIELD_GET(MOVE_SLEEPS, token) ? b->policy.complete_ms : 0;
+	if (ms) {
+		spin_unlock(&b->lock);
+		msleep(ms);
+		spin_lock(&b->lock);
+	}
+	resume_items(b, items, nr);
+	b->count.in_complete--;
+	spin_unlock(&b->lock);
+	check_context(b);
+	if (wq_has_sleeper(&b->wait))
+		wake_up_all(&b->wait);
+}
+
+/* All that the owner of a kernel page keeps in it, besides its content. */
+static void set_owner_fields(struct page *page, struct test_buffer *b,
+			     unsigned long index)
+{
+	set_page_private(page, (unsigned long)b + index);
+	page->index = ~index;
+	if (b->flags & TEST_PINPAGE_MAPPING)
+		page->mapping = b->mapping;
+}
+
+static bool owner_fields_intact(struct test_buffer *b, unsigned long index)
+{
+	struct page *page = b->pages[index];
+	struct test_buffer *origin = b->origin;
+
+	index += b->origin_first;
+	return page_private(page) == (unsigned long)origin + index &&
+	       page->index == ~index &&
+	       page->mapping == (origin->flags & TEST_PINPAGE_MAPPING ?
+				 origin->mapping : NULL);
+}
+
+static void clear_owner_fields(struct page *page)
+{
+	set_page_private(page, 0);
+	page->mapping = NULL;
+}
+
+static int refuse_migrate(struct test_buffer *b)
+{
+	int ret = 0;
+
+	spin_lock(&b->lock);
+	if (b->policy.migrate_refusals) {
+		b->policy.migrate_refusals--;
+		ret = b->policy.migrate_refusal;
+	} else {
+		b->count.migrates++;
+	}
+	spin_unlock(&b->lock);
+	return ret;
+}
+
+static int test_migrate(struct pinpage_set *set, struct folio *dst,
+			struct folio *src, enum migrate_mode mode)
+{
+	struct test_buffer *b = container_of(set, struct test_buffer, set);
+	int ret;
+
+	if (!folio_test_locked(src) || !folio_test_locked(dst))
+		breach(b, "migrate() of unlocked folios");
+	ret = refuse_migrate(b);
+	if (ret)
+		return ret;
+	folio_copy(dst, src);
+	set_page_private(&dst->page, page_private(&src->page));
+	dst->page.index = src->page.index;
+	dst->page.mapping = src->page.mapping;
+	clear_owner_fields(&src->page);
+	return 0;
+}
+
+static void test_show(struct seq_file *m, struct pinpage_set *set)
+{
+	struct test_buffer *b = container_of(set, struct test_buffer, set);
+
+	seq_printf(m, "test_pinpage buffer %u of %lu pages", b->id, b->nr);
+}
+
+static const struct pinpage_ops test_ops = {
+	.prepare = test_prepare,
+	.complete = test_complete,
+	.show = test_show,
+};
+
+static const struct pinpage_ops test_copy_ops = {
+	.prepare = test_prepare,
+	.complete = test_complete,
+	.migrate = test_migrate,
+	.show = test_show,
+};
+
+/* Buffers */
+
+static bool is_registered_kind(u32 kind)
+{
+	return kind <= TEST_PINPAGE_KERNEL;
+}
+
+static void free_buffer(struct kref *ref)
+{
+	struct test_buffer *b = container_of(ref, struct test_buffer, ref);
+
+	if (b->origin && b->origin != b)
+		kref_put(&b->origin->ref, free_buffer);
+	kvfree(b->moves);
+	kvfree(b->pages);
+	kfree(b);
+}
+
+static void put_buffer(struct test_buffer *b)
+{
+	kref_put(&b->ref, free_buffer);
+}
+
+static struct test_buffer *alloc_buffer(const struct test_pinpage_pin *pin)
+{
+	struct test_buffer *b;
+
+	b = kzalloc(sizeof(*b), GFP_KERNEL);
+	if (!b)
+		return NULL;
+	kref_init(&b->ref);
+	spin_lock_init(&b->lock);
+	init_waitqueue_head(&b->wait);
+	b->kind = pin->kind;
+	b->flags = pin->flags;
+	b->set.timeout_ms = pin->timeout_ms;
+	b->nr = DIV_ROUND_UP_ULL(pin->len >> PAGE_SHIFT, pin->stride);
+	b->pages = kvcalloc(b->nr, sizeof(*b->pages), GFP_KERNEL);
+	b->moves = kvcalloc(b->nr, sizeof(*b->moves), GFP_KERNEL);
+	if (b->pages && b->moves)
+		return b;
+	put_buffer(b);
+	return NULL;
+}
+
+static struct test_buffer *get_buffer(struct test_file *file, u32 id)
+{
+	struct test_buffer *b;
+
+	mutex_lock(&file->lock);
+	b = xa_load(&file->buffers, id);
+	if (b)
+		kref_get(&b->ref);
+	mutex_unlock(&file->lock);
+	return b;
+}
+
+static bool is_pinned_kind(u32 kind)
+{
+	return kind == TEST_PINPAGE_SET || kind == TEST_PINPAGE_MEMFD ||
+	       kind == TEST_PINPAGE_PLAIN || kind == TEST_PINPAGE_LONGTERM;
+}
+
+/* Drop what gather() took of the first @nr pages. */
+static void drop_pages(struct test_buffer *b, unsigned long nr, bool dirty)
+{
+	unsigned long i;
+
+	if (is_pinned_kind(b->kind)) {
+		unpin_user_pages_dirty_lock(b->pages, nr, dirty);
+		return;
+	}
+	for (i = 0; i < nr; i++) {
+		if (b->kind == TEST_PINPAGE_KERNEL && b->origin == b)
+			clear_owner_fields(b->pages[i]);
+		else if (b->kind == TEST_PINPAGE_GET && dirty)
+			set_page_dirty_lock(b->pages[i]);
+		put_page(b->pages[i]);
+		cond_resched();
+	}
+}
+
+/* One page in each @stride pages of a user range. */
+static int gather_user(struct test_buffer *b, const struct test_pinpage_pin *pin)
+{
+	unsigned int gup = pin->flags & TEST_PINPAGE_WRITE ? FOLL_WRITE : 0;
+	unsigned long done = 0;
+	u64 addr = pin->addr;
+	int got, want;
+
+	if (b->kind == TEST_PINPAGE_LONGTERM)
+		gup |= FOLL_LONGTERM;
+	while (done < b->nr) {
+		want = pin->stride == 1 ? min(b->nr - done, 1024UL) : 1;
+		if (is_pinned_kind(b->kind))
+			got = pin_user_pages_fast(addr, want, gup, b->pages + done);
+		else
+			got = get_user_pages_fast(addr, want, gup, b->pages + done);
+		if (got <= 0) {
+			drop_pages(b, done, false);
+			return got ?: -EFAULT;
+		}
+		done += got;
+		addr += (u64)got * pin->stride * PAGE_SIZE;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int gather_memfd(struct test_buffer *b, const struct test_pinpage_pin *pin)
+{
+	struct folio **folios;
+	struct file *memfd;
+	pgoff_t offset;
+	long i, nr;
+
+	memfd = fget(pin->fd);
+	if (!memfd)
+		return -EBADF;
+	/* In place: an array of folios becomes one of pages. */
+	folios = (struct folio **)b->pages;
+	nr = memfd_pin_folios(memfd, pin->addr, pin->addr + pin->len - 1,
+			      folios, b->nr, &offset);
+	fput(memfd);
+	if (nr < 0)
+		return nr;
+	for (i = 0; i < nr; i++) {
+		if (folio_test_large(folios[i]) || nr != b->nr) {
+			unpin_folios(folios, nr);
+			return -EOPNOTSUPP;
+		}
+	}
+	for (i = 0; i < nr; i++)
+		b->pages[i] = folio_page(folios[i], 0);
+	return 0;
+}
+
+static int gather_kernel(struct test_buffer *b)
+{
+	unsigned long i;
+
+	b->origin = b;
+	for (i = 0; i < b->nr; i++) {
+		b->pages[i] = alloc_page(GFP_HIGHUSER_MOVABLE | __GFP_ZERO);
+		if (!b->pages[i]) {
+			drop_pages(b, i, false);
+			return -ENOMEM;
+		}
+		set_owner_fields(b->pages[i], b, i);
+		cond_resched();
+	}
+	return 0;
+}
+
+typedef void (*page_fn)(struct test_buffer *b, unsigned long index, void *arg);
+
+/*
+ * Call @fn for page @index once it is not paused, under the lock, so that it
+ * does not move before @fn returns.
+ */
+static int with_page(struct test_buffer *b, unsigned long index, bool nonblock,
+		     page_fn fn, void *arg)
+{
+	int ret;
+
+	for (;;) {
+		spin_lock(&b->lock);
+		ret = b->dead ? -ENOENT : b->moves[index] ? -EBUSY : 0;
+		if (!ret)
+			fn(b, index, arg);
+		spin_unlock(&b->lock);
+		if (ret != -EBUSY || nonblock)
+			return ret;
+		ret = wait_event_killable(b->wait, READ_ONCE(b->dead) ||
+					  !READ_ONCE(b->moves[index]));
+		if (ret)
+			return ret;
+	}
+}
+
+static void get_page_fn(struct test_buffer *b, unsigned long index, void *arg)
+{
+	struct page **page = arg;
+
+	*page = b->pages[index];
+	get_page(*page);
+}
+
+/* References to pages of another buffer. */
+static int gather_from(struct test_buffer *b, struct test_buffer *from,
+		       unsigned long first)
+{
+	unsigned long i;
+	int ret;
+
+	if (b->kind == TEST_PINPAGE_KERNEL) {
+		kref_get(&from->origin->ref);
+		b->origin = from->origin;
+		b->origin_first = from->origin_first + first;
+	}
+	for (i = 0; i < b->nr; i++) {
+		ret = with_page(from, first + i, false, get_page_fn, &b->pages[i]);
+		if (ret) {
+			drop_pages(b, i, false);
+			return ret;
+		}
+		cond_resched();
+	}
+	return 0;
+}
+
+static unsigned int set_flags(const struct test_buffer *b)
+{
+	unsigned int flags = 0;
+
+	if (b->kind == TEST_PINPAGE_GET)
+		flags |= PINPAGE_GET;
+	if (b->kind == TEST_PINPAGE_KERNEL)
+		flags |= PINPAGE_KERNEL;
+	if (b->flags & TEST_PINPAGE_UNMOVABLE)
+		flags |= PINPAGE_UNMOVABLE;
+	if (b->flags & TEST_PINPAGE_BAD_FLAGS)
+		flags |= BIT(30);
+	return flags;
+}
+
+/* Set what was gathered; a page that is in the set twice is to be refused. */
+static int set_buffer(struct test_buffer *b)
+{
+	struct page *last = b->pages[b->nr - 1];
+	int ret;
+
+	if (b->flags & TEST_PINPAGE_TWICE)
+		b->pages[b->nr - 1] = b->pages[0];
+	ret = set_pinpage(&b->sys->system, &b->set, b->pages, b->nr, set_flags(b));
+	if (ret) {
+		b->pages[b->nr - 1] = last;
+		drop_pages(b, b->nr, false);
+	}
+	return ret;
+}
+
+static int fill_buffer(struct test_file *file, struct test_buffer *b,
+		       const struct test_pinpage_pin *pin)
+{
+	struct test_buffer *from;
+	int ret;
+
+	if (b->kind == TEST_PINPAGE_USER)
+		return pinpage_pin_user(&b->sys->system, &b->set, pin->addr, b->nr,
+					pin->flags & TEST_PINPAGE_WRITE ? FOLL_WRITE : 0,
+					set_flags(b), b->pages);
+
+	if (pin->flags & TEST_PINPAGE_FROM) {
+		from = get_buffer(file, pin->from);
+		if (!from)
+			return -ENOENT;
+		ret = -EINVAL;
+		if ((pin->addr >> PAGE_SHIFT) < from->nr &&
+		    b->nr <= from->nr - (pin->addr >> PAGE_SHIFT) &&
+		    (b->kind == TEST_PINPAGE_REF || from->origin))
+			ret = gather_from(b, from, pin->addr >> PAGE_SHIFT);
+		put_buffer(from);
+	} else if (b->kind == TEST_PINPAGE_MEMFD) {
+		ret = gather_memfd(b, pin);
+	} else if (b->kind == TEST_PINPAGE_KERNEL) {
+		ret = gather_kernel(b);
+	} else {
+		ret = gather_user(b, pin);
+	}
+	if (!ret && is_registered_kind(b->kind))
+		ret = set_buffer(b);
+	return ret;
+}
+
+/*
+ * The device lets go. Nothing calls back from here on, except while a move in
+ * flight is waited for. With @got, this is where the pages came back.
+ */
+static void empty_buffer(struct test_buffer *b, bool dirty, struct page **got)
+{
+	int ret = 0;
+
+	spin_lock(&b->lock);
+	WRITE_ONCE(b->dead, true);
+	spin_unlock(&b->lock);
+	wake_up_all(&b->wait);
+
+	if (b->kind == TEST_PINPAGE_USER)
+		ret = pinpage_unpin_user(&b->set, dirty);
+	else if (is_registered_kind(b->kind))
+		ret = clear_pinpage(&b->set, got);
+	if (ret)
+		breach(b, "its set does not clear: %d", ret);
+	if (b->count.paused)
+		breach(b, "%llu pages never resumed", b->count.paused);
+	if (b->kind != TEST_PINPAGE_USER)
+		drop_pages(b, b->nr, dirty);
+}
+
+static bool kind_takes(const struct test_pinpage_pin *pin, u32 flags)
+{
+	bool from = pin->flags & TEST_PINPAGE_FROM;
+
+	switch (pin->kind) {
+	case TEST_PINPAGE_MEMFD:
+	case TEST_PINPAGE_KERNEL:
+	case TEST_PINPAGE_USER:
+		if (pin->stride != 1)
+			return false;
+		break;
+	}
+	if (from && pin->kind != TEST_PINPAGE_KERNEL && pin->kind != TEST_PINPAGE_REF)
+		return false;
+	if (from && pin->stride != 1)
+		return false;
+	if (!from && pin->from)
+		return false;
+	if (pin->kind == TEST_PINPAGE_KERNEL && !from && pin->addr)
+		return false;
+	if (pin->kind != TEST_PINPAGE_MEMFD && pin->fd)
+		return false;
+	if (pin->kind != TEST_PINPAGE_KERNEL && flags & TEST_PINPAGE_MAPPING)
+		return false;
+	if (!is_registered_kind(pin->kind) &&
+	    (flags & (TEST_PINPAGE_UNMOVABLE | TEST_PINPAGE_TWICE |
+		      TEST_PINPAGE_BAD_FLAGS) || pin->system || pin->timeout_ms))
+		return false;
+	return !(pin->kind == TEST_PINPAGE_USER && flags & TEST_PINPAGE_TWICE);
+}
+
+static int check_pin(const struct test_pinpage_pin *pin)
+{
+	if (pin->kind >= TEST_PINPAGE_NR_KINDS || pin->id ||
+	    pin->flags & ~TEST_PINPAGE_PIN_FLAGS ||
+	    !pin->stride || !pin->len ||
+	    !PAGE_ALIGNED(pin->addr) || !PAGE_ALIGNED(pin->len) ||
+	    pin->len >> PAGE_SHIFT > INT_MAX ||
+	    pin->addr + pin->len < pin->addr ||
+	    !kind_takes(pin, pin->flags))
+		return -EINVAL;
+	if (pin->system >= nr_systems && pin->system != TEST_PINPAGE_SYSTEM_COPY)
+		return -EINVAL;
+	if (pin->flags & TEST_PINPAGE_TWICE && pin->len >> PAGE_SHIFT < 2)
+		return -EINVAL;
+	return 0;
+}
+
+/* The buffer can be found, and moved, from here on. */
+static int publish(struct test_file *file, struct test_buffer *b)
+{
+	void *old;
+
+	mutex_lock(&file->lock);
+	old = xa_store(&file->buffers, b->id, b, GFP_KERNEL);
+	mutex_unlock(&file->lock);
+	return xa_err(old);
+}
+
+static void unpublish(struct test_file *file, u32 id)
+{
+	mutex_lock(&file->lock);
+	xa_erase(&file->buffers, id);
+	mutex_unlock(&file->lock);
+}
+
+static int ioctl_pin(struct test_file *file, struct file *filp, void __user *argp)
+{
+	struct test_pinpage_pin pin, __user *arg = argp;
+	struct test_buffer *b;
+	int ret;
+
+	if (copy_from_user(&pin, arg, sizeof(pin)))
+		return -EFAULT;
+	ret = check_pin(&pin);
+	if (ret)
+		return ret;
+	b = alloc_buffer(&pin);
+	if (!b)
+		return -ENOMEM;
+	b->mapping = filp->f_mapping;
+	if (is_registered_kind(pin.kind))
+		b->sys = &test_systems[min(pin.system, (u32)TEST_MAX_SYSTEMS)];
+
+	/* A reserved entry reads as NULL, and storing to it can't fail. */
+	mutex_lock(&file->lock);
+	ret = xa_alloc(&file->buffers, &b->id, NULL, xa_limit_31b, GFP_KERNEL);
+	mutex_unlock(&file->lock);
+	if (ret)
+		goto put;
+	ret = fill_buffer(file, b, &pin);
+	if (ret)
+		goto unpublish;
+	ret = put_user(b->id, &arg->id) ?: publish(file, b);
+	if (!ret)
+		return 0;
+	empty_buffer(b, false, NULL);
+unpublish:
+	unpublish(file, b->id);
+put:
+	put_buffer(b);
+	return ret;
+}
+
+static u64 count_misplaced(struct test_buffer *b, struct page **got)
+{
+	unsigned long i;
+	u64 misplaced = 0;
+
+	for (i = 0; i < b->nr; i++)
+		misplaced += got[i] != b->pages[i];
+	return misplaced;
+}
+
+static void copy_page_fn(struct test_buffer *b, unsigned long index, void *arg)
+{
+	*(struct page **)arg = b->pages[index];
+}
+
+/*
+ * A move between pinpage_get_pages() and the comparison makes the two differ,
+ * and so does one in flight: pages that don't agree are asked for again.
+ */
+static bool same_page(struct test_buffer *b, unsigned long index)
+{
+	struct page *core, *device;
+	unsigned int tries;
+
+	for (tries = 0; tries < 1000; tries++) {
+		if (pinpage_get_pages(&b->set, index, &core, 1) ||
+		    with_page(b, index, false, copy_page_fn, &device))
+			return false;
+		if (core == device)
+			return true;
+		cond_resched();
+	}
+	return false;
+}
+
+static u64 compare_order(struct test_buffer *b)
+{
+	unsigned long i;
+	u64 misplaced = 0;
+
+	for (i = 0; i < b->nr; i++) {
+		misplaced += !same_page(b, i);
+		cond_resched();
+	}
+	return misplaced;
+}
+
+static int ioctl_order(struct test_file *file, void __user *argp)
+{
+	struct test_pinpage_order order, __user *arg = argp;
+	struct test_buffer *b;
+	int ret = -EINVAL;
+
+	if (copy_from_user(&order, arg, sizeof(order)))
+		return -EFAULT;
+	if (order.pad || order.misplaced)
+		return -EINVAL;
+	b = get_buffer(file, order.id);
+	if (!b)
+		return -ENOENT;
+	if (is_registered_kind(b->kind))
+		ret = put_user(compare_order(b), &arg->misplaced);
+	put_buffer(b);
+	return ret;
+}
+
+static int ioctl_unpin(struct test_file *file, void __user *argp)
+{
+	struct test_pinpage_unpin unpin, __user *arg = argp;
+	struct page **got = NULL;
+	struct test_buffer *b;
+	u64 misplaced = 0;
+
+	if (copy_from_user(&unpin, arg, sizeof(unpin)))
+		return -EFAULT;
+	if (unpin.flags & ~TEST_PINPAGE_DIRTY || unpin.misplaced)
+		return -EINVAL;
+	b = get_buffer(file, unpin.id);
+	if (!b)
+		return -ENOENT;
+	if (is_registered_kind(b->kind) && b->kind != TEST_PINPAGE_USER) {
+		got = kvcalloc(b->nr, sizeof(*got), GFP_KERNEL);
+		if (!got) {
+			put_buffer(b);
+			return -ENOMEM;
+		}
+	}
+	mutex_lock(&file->lock);
+	if (xa_load(&file->buffers, unpin.id) != b) {
+		mutex_unlock(&file->lock);
+		kvfree(got);
+		put_buffer(b);
+		return -ENOENT;
+	}
+	xa_erase(&file->buffers, unpin.id);
+	mutex_unlock(&file->lock);
+
+	if (b->kind == TEST_PINPAGE_USER)
+		misplaced = compare_order(b);
+	empty_buffer(b, unpin.flags & TEST_PINPAGE_DIRTY, got);
+	if (got)
+		misplaced = count_misplaced(b, got);
+	kvfree(got);
+	put_buffer(b);	/* of get_buffer() */
+	put_buffer(b);	/* of the file */
+	return put_user(misplaced, &arg->misplaced);
+}
+
+/* The device */
+
+struct page_access {
+	void *data;
+	size_t offset;
+	size_t len;
+	bool write;
+};
+
+static void access_page_fn(struct test_buffer *b, unsigned long index, void *arg)
+{
+	struct page_access *a = arg;
+	char *at = kmap_local_page(b->pages[index]);
+
+	if (a->write)
+		memcpy(at + a->offset, a->data, a->len);
+	else
+		memcpy(a->data, at + a->offset, a->len);
+	kunmap_local(at);
+}
+
+/* The device reads from pages that are pinned for reading only. */
+static bool device_writes(const struct test_buffer *b)
+{
+	return b->flags & TEST_PINPAGE_WRITE || b->kind == TEST_PINPAGE_KERNEL;
+}
+
+static int access_buffer(struct test_buffer *b, const struct test_pinpage_access *a,
+			 bool write, void *bounce)
+{
+	struct page_access page = { .data = bounce, .write = write };
+	char __user *user = u64_to_user_ptr(a->ptr);
+	u64 at = a->offset, end = a->offset + a->len;
+	int ret;
+
+	if (end < at || end > (u64)b->nr << PAGE_SHIFT)
+		return -EINVAL;
+	if (write && !device_writes(b))
+		return -EPERM;
+	for (; at < end; at += page.len, user += page.len) {
+		page.offset = offset_in_page(at);
+		page.len = min(end - at, PAGE_SIZE - page.offset);
+		if (write && copy_from_user(bounce, user, page.len))
+			return -EFAULT;
+		ret = with_page(b, at >> PAGE_SHIFT, a->flags & TEST_PINPAGE_NONBLOCK,
+				access_page_fn, &page);
+		if (ret)
+			return ret;
+		if (!write && copy_to_user(user, bounce, page.len))
+			return -EFAULT;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int ioctl_access(struct test_file *file, void __user *argp, bool write)
+{
+	struct test_pinpage_access access;
+	struct test_buffer *b;
+	void *bounce;
+	int ret;
+
+	if (copy_from_user(&access, argp, sizeof(access)))
+		return -EFAULT;
+	if (access.flags & ~TEST_PINPAGE_NONBLOCK)
+		return -EINVAL;
+	bounce = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	if (!bounce)
+		return -ENOMEM;
+	b = get_buffer(file, access.id);
+	ret = -ENOENT;
+	if (b) {
+		ret = access_buffer(b, &access, write, bounce);
+		put_buffer(b);
+	}
+	kfree(bounce);
+	return ret;
+}
+
+static void fill_page_fn(struct test_buffer *b, unsigned long index, void *arg)
+{
+	struct test_pinpage_fill *fill = arg;
+	u32 word = fill->offset / sizeof(u64), nr = fill->len / sizeof(u64);
+	u64 *at = kmap_local_page(b->pages[index]);
+
+	test_pinpage_write(at + word, word, nr, fill->seed, index * fill->stride);
+	kunmap_local(at);
+}
+
+static void check_page_fn(struct test_buffer *b, unsigned long index, void *arg)
+{
+	struct test_pinpage_fill *fill = arg;
+	u32 word = fill->offset / sizeof(u64), nr = fill->len / sizeof(u64);
+	u64 *at = kmap_local_page(b->pages[index]);
+
+	fill->bad_bytes += test_pinpage_compare(at + word, word, nr, fill->seed,
+						index * fill->stride);
+	kunmap_local(at);
+}
+
+static int pattern_buffer(struct test_buffer *b, struct test_pinpage_fill *fill,
+			  bool check)
+{
+	unsigned long i;
+	int ret;
+
+	if (fill->nr > b->nr || fill->first > b->nr - fill->nr)
+		return -EINVAL;
+	if (!check && !device_writes(b))
+		return -EPERM;
+	for (i = fill->first; i < fill->first + fill->nr; i++) {
+		ret = with_page(b, i, fill->flags & TEST_PINPAGE_NONBLOCK,
+				check ? check_page_fn : fill_page_fn, fill);
+		if (ret)
+			return ret;
+		cond_resched();
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	}
+	return 0;
+}
+
+static int ioctl_pattern(struct test_file *file, void __user *argp, bool check)
+{
+	struct test_pinpage_fill fill, __user *arg = argp;
+	struct test_buffer *b;
+	int ret;
+
+	if (copy_from_user(&fill, arg, sizeof(fill)))
+		return -EFAULT;
+	if (fill.flags & ~TEST_PINPAGE_NONBLOCK || fill.bad_bytes ||
+	    fill.offset % sizeof(u64) || fill.len % sizeof(u64) ||
+	    fill.offset > PAGE_SIZE || fill.len > PAGE_SIZE - fill.offset)
+		return -EINVAL;
+	b = get_buffer(file, fill.id);
+	if (!b)
+		return -ENOENT;
+	ret = pattern_buffer(b, &fill, check);
+	put_buffer(b);
+	return ret ?: put_user(fill.bad_bytes, &arg->bad_bytes);
+}
+
+static int place_of(struct test_buffer *b, unsigned long index,
+		    struct test_pinpage_place *place)
+{
+	struct page *page;
+	int ret = 0;
+
+	memset(place, 0, sizeof(*place));
+	spin_lock(&b->lock);
+	if (b->dead) {
+		ret = -ENOENT;
+	} else {
+		page = b->pages[index];
+		place->pfn = page_to_pfn(page);
+		place->refs = page_ref_count(compound_head(page));
+		if (folio_test_pinpage(page_folio(page)))
+			place->flags |= TEST_PINPAGE_FLAGGED;
+		if (b->moves[index])
+			place->flags |= TEST_PINPAGE_PAUSED;
+		else if (b->origin && owner_fields_intact(b, index))
+			place->flags |= TEST_PINPAGE_INTACT;
+	}
+	spin_unlock(&b->lock);
+	return ret;
+}
+
+static int ioctl_where(struct test_file *file, void __user *argp)
+{
+	struct test_pinpage_place place, __user *to;
+	struct test_pinpage_where where;
+	struct test_buffer *b;
+	unsigned long i;
+	int ret = 0;
+
+	if (copy_from_user(&where, argp, sizeof(where)))
+		return -EFAULT;
+	if (where.pad)
+		return -EINVAL;
+	b = get_buffer(file, where.id);
+	if (!b)
+		return -ENOENT;
+	if (where.nr > b->nr || where.first > b->nr - where.nr)
+		ret = -EINVAL;
+	to = u64_to_user_ptr(where.ptr);
+	for (i = 0; !ret && i < where.nr; i++) {
+		ret = place_of(b, where.first + i, &place);
+		if (!ret && copy_to_user(to + i, &place, sizeof(place)))
+			ret = -EFAULT;
+		cond_resched();
+	}
+	put_buffer(b);
+	return ret;
+}
+
+static int ioctl_policy(struct test_file *file, void __user *argp)
+{
+	struct test_pinpage_policy policy;
+	struct test_buffer *b;
+
+	if (copy_from_user(&policy, argp, sizeof(policy)))
+		return -EFAULT;
+	if (policy.pad || policy.mode > 2 || policy.hold > 1 ||
+	    policy.busy_first + policy.busy_nr < policy.busy_first ||
+	    policy.prepare_ms > 10000 || policy.complete_ms > 10000)
+		return -EINVAL;
+	b = get_buffer(file, policy.id);
+	if (!b)
+		return -ENOENT;
+	spin_lock(&b->lock);
+	b->policy = policy;
+	spin_unlock(&b->lock);
+	wake_up_all(&b->wait);
+	put_buffer(b);
+	return 0;
+}
+
+static int ioctl_counters(struct test_file *file, void __user *argp)
+{
+	struct test_pinpage_counters count;
+	struct test_buffer *b;
+	u32 id;
+
+	if (copy_from_user(&count, argp, sizeof(count)))
+		return -EFAULT;
+	id = count.id;
+	b = get_buffer(file, id);
+	if (!b)
+		return -ENOENT;
+	spin_lock(&b->lock);
+	count = b->count;
+	spin_unlock(&b->lock);
+	count.id = id;
+	count.violations = atomic64_read(&b->violations);
+	put_buffer(b);
+	return copy_to_user(argp, &count, sizeof(count)) ? -EFAULT : 0;
+}
+
+static int ioctl_info(void __user *argp)
+{
+	struct test_pinpage_info info = {
+		.nr_systems = nr_systems,
+		.violations = atomic64_read(&test_violations),
+	};
+
+	return copy_to_user(argp, &info, sizeof(info)) ? -EFAULT : 0;
+}
+
+/* Misuse: every call here is to fail. */
+
+static int misuse_register(enum test_pinpage_misuse misuse)
+{
+	struct pinpage_ops ops = test_ops;
+	struct pinpage_system system = {
+		.name = "test_misuse",
+		.owner = THIS_MODULE,
+		.ops = &ops,
+	};
+	int ret;
+
+	switch (misuse) {
+	case TEST_PINPAGE_NO_OPS:
+		system.ops = NULL;
+		break;
+	case TEST_PINPAGE_NO_PREPARE:
+		ops.prepare = NULL;
+		break;
+	case TEST_PINPAGE_NO_COMPLETE:
+		ops.complete = NULL;
+		break;
+	case TEST_PINPAGE_NO_NAME:
+		system.name = NULL;
+		break;
+	case TEST_PINPAGE_SAME_NAME:
+		system.name = test_systems[0].name;
+		break;
+	case TEST_PINPAGE_UNREGISTER_UNKNOWN:
+		return unregister_pinpage(&system);
+	case TEST_PINPAGE_UNREGISTER_BUSY:
+		return unregister_pinpage(&test_systems[0].system);
+	default:
+		return register_pinpage(&test_systems[0].system);
+	}
+	ret = register_pinpage(&system);
+	if (!ret)
+		unregister_pinpage(&system);
+	return ret;
+}
+
+static int misuse_set(enum test_pinpage_misuse misuse, struct page *page)
+{
+	struct pinpage_system unknown = {
+		.name = "test_unknown",
+		.owner = THIS_MODULE,
+		.ops = &test_ops,
+	};
+	struct pinpage_system *system = &test_systems[0].system;
+	struct test_buffer *b;
+	struct page *slab;
+	int ret;
+
+	b = kzalloc(sizeof(*b), GFP_KERNEL);
+	if (!b)
+		return -ENOMEM;
+	slab = virt_to_page(b);
+	switch (misuse) {
+	case TEST_PINPAGE_UNKNOWN_SYSTEM:
+		ret = set_pinpage(&unknown, &b->set, &page, 1, PINPAGE_KERNEL);
+		break;
+	case TEST_PINPAGE_NO_PAGES:
+		ret = set_pinpage(system, &b->set, &page, 0, PINPAGE_KERNEL);
+		break;
+	case TEST_PINPAGE_SLAB_PAGE:
+		ret = set_pinpage(system, &b->set, &slab, 1, PINPAGE_KERNEL);
+		break;
+	default:
+		page = ZERO_PAGE(0);
+		ret = set_pinpage(system, &b->set, &page, 1, PINPAGE_GET);
+		break;
+	}
+	if (!ret)
+		clear_pinpage(&b->set, NULL);
+	kfree(b);
+	return ret;
+}
+
+/* A set that is not set, or one that is. */
+static int misuse_clear(enum test_pinpage_misuse misuse, struct page *page)
+{
+	struct pinpage_system *system = &test_systems[0].system;
+	struct test_buffer *b;
+	struct page *got;
+	int ret;
+
+	b = kzalloc(sizeof(*b), GFP_KERNEL);
+	if (!b)
+		return -ENOMEM;
+	spin_lock_init(&b->lock);
+	init_waitqueue_head(&b->wait);
+	switch (misuse) {
+	case TEST_PINPAGE_CLEAR_UNSET:
+		ret = clear_pinpage(&b->set, NULL);
+		break;
+	case TEST_PINPAGE_UNPIN_UNSET:
+		ret = pinpage_unpin_user(&b->set, false);
+		break;
+	case TEST_PINPAGE_GET_UNSET:
+		ret = pinpage_get_pages(&b->set, 0, &got, 1);
+		break;
+	default:
+		/* Nobody is asked to move it. */
+		ret = set_pinpage(system, &b->set, &page, 1,
+				  PINPAGE_KERNEL | PINPAGE_UNMOVABLE);
+		if (ret) {
+			pr_warn("test_pinpage: can't set a page: %d\n", ret);
+			ret = 0;
+			break;
+		}
+		if (misuse == TEST_PINPAGE_SET_TWICE)
+			ret = set_pinpage(system, &b->set, &page, 1,
+					  PINPAGE_KERNEL | PINPAGE_UNMOVABLE);
+		else
+			ret = pinpage_get_pages(&b->set, 1, &got, 1);
+		clear_pinpage(&b->set, NULL);
+	}
+	kfree(b);
+	return ret;
+}
+
+static int ioctl_misuse(void __user *argp)
+{
+	struct page *page;
+	u32 misuse;
+	int ret;
+
+	if (get_user(misuse, (u32 __user *)argp))
+		return -EFAULT;
+	if (misuse >= TEST_PINPAGE_NR_MISUSES)
+		return -EINVAL;
+	page = alloc_page(GFP_KERNEL);
+	if (!page)
+		return -ENOMEM;
+	if (misuse < TEST_PINPAGE_UNKNOWN_SYSTEM)
+		ret = misuse_register(misuse);
+	else if (misuse < TEST_PINPAGE_SET_TWICE)
+		ret = misuse_set(misuse, page);
+	else
+		ret = misuse_clear(misuse, page);
+	__free_page(page);
+	return ret < 0 ? ret : -ENOTRECOVERABLE;
+}
+
+/* The file */
+
+static int test_open(struct inode *inode, struct file *filp)
+{
+	struct test_file *file;
+
+	file = kzalloc(sizeof(*file), GFP_KERNEL);
+	if (!file)
+		return -ENOMEM;
+	mutex_init(&file->lock);
+	xa_init_flags(&file->buffers, XA_FLAGS_ALLOC1);
+	filp->private_data = file;
+	return 0;
+}
+
+static int test_release(struct inode *inode, struct file *filp)
+{
+	struct test_file *file = filp->private_data;
+	struct test_buffer *b;
+	unsigned long id;
+
+	xa_for_each(&file->buffers, id, b) {
+		empty_buffer(b, b->flags & TEST_PINPAGE_WRITE, NULL);
+		put_buffer(b);
+	}
+	xa_destroy(&file->buffers);
+	kfree(file);
+	return 0;
+}
+
+static long test_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
+	struct test_file *file = filp->private_data;
+	void __user *argp = (void __user *)arg;
+
+	switch (cmd) {
+	case TEST_PINPAGE_INFO:
+		return ioctl_info(argp);
+	case TEST_PINPAGE_PIN:
+		return ioctl_pin(file, filp, argp);
+	case TEST_PINPAGE_UNPIN:
+		return ioctl_unpin(file, argp);
+	case TEST_PINPAGE_READ:
+		return ioctl_access(file, argp, false);
+	case TEST_PINPAGE_WRITE_TO:
+		return ioctl_access(file, argp, true);
+	case TEST_PINPAGE_FILL:
+		return ioctl_pattern(file, argp, false);
+	case TEST_PINPAGE_CHECK:
+		return ioctl_pattern(file, argp, true);
+	case TEST_PINPAGE_WHERE:
+		return ioctl_where(file, argp);
+	case TEST_PINPAGE_POLICY:
+		return ioctl_policy(file, argp);
+	case TEST_PINPAGE_COUNTERS:
+		return ioctl_counters(file, argp);
+	case TEST_PINPAGE_ORDER:
+		return ioctl_order(file, argp);
+	case TEST_PINPAGE_MISUSE:
+		return ioctl_misuse(argp);
+	}
+	return -ENOTTY;
+}
+
+static const struct file_operations test_fops = {
+	.owner		= THIS_MODULE,
+	.open		= test_open,
+	.release	= test_release,
+	.unlocked_ioctl	= test_ioctl,
+	.llseek		= noop_llseek,
+};
+
+static struct miscdevice test_misc = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "pinpage_test",
+	.fops	= &test_fops,
+};
+
+static void unregister_systems(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(test_systems); i++) {
+		if (test_systems[i].registered)
+			WARN_ON(unregister_pinpage(&test_systems[i].system));
+		test_systems[i].registered = false;
+	}
+}
+
+static int register_one(struct test_system *sys, const struct pinpage_ops *ops)
+{
+	int ret;
+
+	sys->system.name = sys->name;
+	sys->system.owner = THIS_MODULE;
+	sys->system.ops = ops;
+	ret = register_pinpage(&sys->system);
+	sys->registered = !ret;
+	return ret;
+}
+
+static int register_systems(void)
+{
+	struct test_system *copy = &test_systems[TEST_MAX_SYSTEMS];
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; !ret && i < nr_systems; i++) {
+		snprintf(test_systems[i].name, sizeof(test_systems[i].name),
+			 "test%u", i);
+		ret = register_one(&test_systems[i], &test_ops);
+	}
+	strscpy(copy->name, "testcopy");
+	if (!ret)
+		ret = register_one(copy, &test_copy_ops);
+	if (ret)
+		unregister_systems();
+	return ret;
+}
+
+static int __init test_pinpage_init(void)
+{
+	int ret;
+
+	if (!nr_systems || nr_systems > TEST_MAX_SYSTEMS)
+		return -EINVAL;
+	ret = register_systems();
+	if (ret)
+		return ret;
+	ret = misc_register(&test_misc);
+	if (ret)
+		unregister_systems();
+	return ret;
+}
+
+static void __exit test_pinpage_exit(void)
+{
+	misc_deregister(&test_misc);
+	unregister_systems();
+}
+
+module_init(test_pinpage_init);
+module_exit(test_pinpage_exit);
+MODULE_DESCRIPTION("Test driver for pinned pages that move");
+MODULE_LICENSE("GPL");

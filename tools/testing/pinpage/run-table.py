@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""run-table.py CSV: the rows of run-proof, of both boots, as tables.
+
+Prints what was measured and what it means. Exit status: 0; 1 when the rows do
+not show what they must; 2 without rows.
+"""
+import csv
+import sys
+
+PINNED = ('0', '16', '256', 'all')
+SYSTEMS = ('1', '2')
+TAKES = 32
+LONGTERM = 1280
+# A registered pin may cost so much; a plain one does cost so much.
+MOST, LEAST = 1.25, 5
+METRICS = ('attempts', 'ok', 'total_ns', 'slowest_ns', 'moved', 'asked', 'bad_bytes')
+
+
+def read(path):
+    cases = {}
+    with open(path, encoding='utf-8', newline='') as f:
+        for line in csv.reader(f):
+            if len(line) == 3 and line[2].isdigit():
+                cases.setdefault(line[0], {})[line[1]] = int(line[2])
+    return cases
+
+
+def name(mode, systems, pinned):
+    return f'{mode}/systems={systems}/pinned={pinned}'
+
+
+def table(header, rows):
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    for row in [header, ['-' * width for width in widths], *rows]:
+        cells = [cell.ljust(width) if i < 2 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))]
+        print('  ' + '  '.join(cells).rstrip())
+
+
+def seconds(ns):
+    return f'{ns / 1e9:.3f} s'
+
+
+def ratio(cases, mode, systems, pinned):
+    """Total time in terms of the same boot without a pinned page."""
+    none = cases[name(mode, systems, '0')]['total_ns']
+    return cases[name(mode, systems, pinned)]['total_ns'] / max(none, 1)
+
+
+def is_cut(case):
+    return case['attempts'] < TAKES or case['total_ns'] >= 10**10
+
+
+def first_table(cases):
+    print(f'{TAKES} allocations of 16 MiB from 1 GiB of CMA, in a guest of 2 GiB where a process has 1200 MiB,')
+    print('of whose 307,200 pages N are pinned (guest time: instructions executed)')
+    print()
+    rows = []
+    for mode in ('off', 'on'):
+        for systems in SYSTEMS:
+            for pinned in PINNED:
+                case = cases[name(mode, systems, pinned)]
+                what = 'plain pin' if mode == 'off' else 'registered'
+                cut = ' cut' if is_cut(case) else ''
+                rows.append([f'{what}, {systems} owner{"s" if systems == "2" else ""}', pinned,
+                             f'{case["ok"]} of {TAKES}', seconds(case['total_ns']) + cut,
+                             f'{ratio(cases, mode, systems, pinned):.2f}', seconds(case['slowest_ns']),
+                             str(case['moved']), str(case['asked']), str(case['bad_bytes'])])
+    table(['pages pinned as', 'N', 'allocated', 'total', 'x N=0', 'slowest', 'moved', 'asked', 'bad bytes'], rows)
+    print()
+
+
+def second_table(cases):
+    print(f'{LONGTERM} MiB pinned for long in the same guest')
+    print()
+    rows = []
+    for mode, how in (('off', 'FOLL_LONGTERM'), ('on', 'pinpage')):
+        case = cases[f'{mode}/longterm={LONGTERM}M']
+        rows.append([how, f'{case["ok"]} of {case["attempts"]} MiB', seconds(case['total_ns']),
+                     str(case['oom_kill']), str(case['bad_bytes'])])
+    table(['through', 'pinned', 'total', 'OOM kills', 'bad bytes'], rows)
+    print()
+
+
+def missing(cases):
+    wanted = [name(mode, systems, pinned) for mode in ('off', 'on') for systems in SYSTEMS for pinned in PINNED]
+    wanted += [f'{mode}/longterm={LONGTERM}M' for mode in ('off', 'on')]
+    for case in wanted:
+        for metric in METRICS + (('oom_kill',) if 'longterm' in case else ()):
+            if metric not in cases.get(case, {}):
+                yield f'no row {case},{metric}'
+
+
+def broken(cases):
+    """What the rows must show, and do not."""
+    for case, row in sorted(cases.items()):
+        if row.get('bad_bytes'):
+            yield f'{case}: {row["bad_bytes"]} bytes are wrong'
+    for systems in SYSTEMS:
+        for pinned in PINNED:
+            on = name('on', systems, pinned)
+            if cases[on]['ok'] != TAKES:
+                yield f'{on}: {cases[on]["ok"]} of {TAKES} allocations succeeded'
+            if ratio(cases, 'on', systems, pinned) > MOST:
+                yield f'{on}: took {ratio(cases, "on", systems, pinned):.2f} times N=0, more than {MOST}'
+            if pinned == 'all' and not cases[on]['moved']:
+                yield f'{on}: no pinned page moved'
+        off = name('off', systems, '16')
+        if cases[off]['ok'] == TAKES and ratio(cases, 'off', systems, '16') < LEAST:
+            yield f'{off}: the failure is not reproduced, {ratio(cases, "off", systems, "16"):.2f} times N=0'
+    on = cases[f'on/longterm={LONGTERM}M']
+    if on['ok'] != LONGTERM or on['oom_kill']:
+        yield f'{LONGTERM} MiB through pinpage: {on["ok"]} MiB pinned, {on["oom_kill"]} OOM kills'
+
+
+def meaning(cases):
+    plain, moved = cases[name('off', '1', '16')], cases[name('on', '1', 'all')]
+    slower = ratio(cases, 'off', '1', '16')
+    longterm = cases[f'off/longterm={LONGTERM}M']
+    end = 'and the OOM killer came' if longterm['oom_kill'] else f'and {longterm["ok"]} MiB was all that could be pinned'
+    if plain['ok'] == TAKES:
+        before = f'made CMA {slower:.0f} times slower'
+    else:
+        before = f'left CMA with {plain["ok"]} of {TAKES} allocations'
+    return (f'16 pages pinned the plain way {before}, {end}; with all 307,200 registered it made '
+            f'{moved["ok"]} of {TAKES} allocations in {ratio(cases, "on", "1", "all"):.2f} times the time without a pin, '
+            f'and nothing was lost.')
+
+
+def main():
+    if len(sys.argv) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        cases = read(sys.argv[1])
+    except OSError as err:
+        print(f'run-table: {err}', file=sys.stderr)
+        return 2
+    why = list(missing(cases))
+    if not why:
+        first_table(cases)
+        second_table(cases)
+        why = list(broken(cases))
+    for line in why:
+        print(f'run-table: {line}', file=sys.stderr)
+    if not why:
+        print(meaning(cases))
+    return 1 if why else 0
+
+
+sys.exit(main())

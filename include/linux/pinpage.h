@@ -7,10 +7,10 @@
 #ifndef _LINUX_PINPAGE_H
 #define _LINUX_PINPAGE_H
 
+#include <linux/atomic.h>
 #include <linux/list.h>
 #include <linux/migrate_mode.h>
 #include <linux/page-flags.h>
-#include <linux/spinlock.h>
 #include <linux/types.h>
 #if defined(CONFIG_PINPAGE) && !defined(CONFIG_64BIT)
 #include <linux/page_ext.h>
@@ -141,9 +141,7 @@ struct pinpage_set {
 	struct pinpage_system *system;
 	struct pinpage_chunk *chunks;
 	unsigned long nr_pages;
-	spinlock_t lock;
-	unsigned int moves;
-	bool leaving;
+	atomic_t moves;
 };
 
 #ifdef CONFIG_PINPAGE

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Where compaction, migration, rmap, fork and gup meet pinpage. With nothing
+ * registered, each hook is a static branch not taken.
+ */
+#ifndef _MM_PINPAGE_HOOKS_H
+#define _MM_PINPAGE_HOOKS_H
+
+#include <linux/jump_label.h>
+#include <linux/list.h>
+#include <linux/migrate_mode.h>
+#include <linux/mm_types.h>
+#include <linux/pinpage.h>
+
+struct pinpage_batch;
+
+#ifdef CONFIG_PINPAGE
+
+DECLARE_STATIC_KEY_FALSE(pinpage_active_key);
+
+static inline bool pinpage_active(void)
+{
+	return static_branch_unlikely(&pinpage_active_key);
+}
+
+/* Is @folio in some set, so that its owners can be asked to let it move? */
+static inline bool pinpage_folio(const struct folio *folio)
+{
+	return pinpage_active() && folio_test_pinpage(folio);
+}
+
+unsigned int __pinpage_prepare(struct pinpage_batch **batchp,
+			       struct list_head *folios,
+			       struct list_head *refused,
+			       enum migrate_mode mode, int reason,
+			       int *nr_failed_pages);
+void __pinpage_complete(struct pinpage_batch *batch);
+int __pinpage_expected_refs(struct folio *folio);
+void __pinpage_commit(struct folio *dst, struct folio *src);
+bool __pinpage_unmap_exclusive(struct page *page);
+bool __pinpage_folio_kernel(struct folio *folio);
+bool __pinpage_isolate(struct page *page);
+int pinpage_migrate_kernel(struct folio *dst, struct folio *src,
+			   enum migrate_mode mode);
+void pinpage_putback(struct folio *folio);
+bool __pinpage_fork_waits(struct mm_struct *mm);
+int pin_user_pages_fast_pinpage(unsigned long start, int nr_pages,
+				unsigned int gup_flags, struct page **pages);
+
+/*
+ * A migration batch begins: owners of flagged @folios are asked to pause; the
+ * folios whose owners refuse go to @refused. Returns how many that were.
+ */
+static inline unsigned int pinpage_prepare(struct pinpage_batch **batchp,
+		struct list_head *folios, struct list_head *refused,
+		enum migrate_mode mode, int reason, int *nr_failed_pages)
+{
+	*batchp = NULL;
+	if (!pinpage_active())
+		return 0;
+	return __pinpage_prepare(batchp, folios, refused, mode, reason,
+				 nr_failed_pages);
+}
+
+/* The batch is over, for better or worse: the owners go on. */
+static inline void pinpage_complete(struct pinpage_batch *batch)
+{
+	if (unlikely(batch))
+		__pinpage_complete(batch);
+}
+
+/* References of paused owners, which go with the folio when it moves. */
+static inline int pinpage_expected_refs(struct folio *folio)
+{
+	return pinpage_folio(folio) ? __pinpage_expected_refs(folio) : 0;
+}
+
+/* @src has become @dst: hand over pins and slots, under both folio locks. */
+static inline void pinpage_commit(struct folio *dst, struct folio *src)
+{
+	if (pinpage_folio(src))
+		__pinpage_commit(dst, src);
+}
+
+/* May a pinned exclusive page be unmapped, with its mark left in the entry? */
+static inline bool pinpage_unmap_exclusive(struct folio *folio,
+					   struct page *page)
+{
+	return pinpage_folio(folio) && __pinpage_unmap_exclusive(page);
+}
+
+/* Is @folio an isolated page of a driver? It is not on the LRU, has no rmap. */
+static inline bool pinpage_folio_kernel(struct folio *folio)
+{
+	return pinpage_folio(folio) && __pinpage_folio_kernel(folio);
+}
+
+static inline bool pinpage_isolate(struct page *page)
+{
+	return pinpage_active() && __pinpage_isolate(page);
+}
+
+/* Must fork() wait for migration entries, rather than share what they hide? */
+static inline bool pinpage_fork_waits(struct mm_struct *mm)
+{
+	return pinpage_active() && __pinpage_fork_waits(mm);
+}
+
+#else /* !CONFIG_PINPAGE */
+
+static inline bool pinpage_folio(const struct folio *folio)
+{
+	return false;
+}
+
+static inline unsigned int pinpage_prepare(struct pinpage_batch **batchp,
+		struct list_head *folios, struct list_head *refused,
+		enum migrate_mode mode, int reason, int *nr_failed_pages)
+{
+	*batchp = NULL;
+	return 0;
+}
+
+static inline void pinpage_complete(struct pinpage_batch *batch)
+{
+}
+
+static inline int pinpage_expected_refs(struct folio *folio)
+{
+	return 0;
+}
+
+static inline void pinpage_commit(struct folio *dst, struct folio *src)
+{
+}
+
+static inline bool pinpage_unmap_exclusive(struct folio *folio,
+					   struct page *page)
+{
+	return false;
+}
+
+static inline bool pinpage_folio_kernel(struct folio *folio)
+{
+	return false;
+}
+
+static inline bool pinpage_isolate(struct page *page)
+{
+	return false;
+}
+
+static inline int pinpage_migrate_kernel(struct folio *dst, struct folio *src,
+					 enum migrate_mode mode)
+{
+	return -EAGAIN;
+}
+
+static inline void pinpage_putback(struct folio *folio)
+{
+}
+
+static inline bool pinpage_fork_waits(struct mm_struct *mm)
+{
+	return false;
+}
+
+#endif /* CONFIG_PINPAGE */
+#endif /* _MM_PINPAGE_HOOKS_H */

@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The index of pinned pages: from a folio to the slots of all sets in it.
+ *
+ * A page that is pinned, scattered and small costs its slot (16 bytes) and half
+ * a bucket (4 to 8 bytes). An xarray would cost a node of 576 bytes per
+ * scattered page, and rhashtable 35 to 45 bytes a page; both were considered.
+ *
+ * The table grows and shrinks by one bucket at a time (linear hashing): with n
+ * buckets, 2^L <= n < 2^(L+1), the bucket of a hash is its low L+1 bits or,
+ * where that bucket does not exist yet, its low L bits. Adding bucket n splits
+ * bucket n - 2^L, and nothing else.
+ *
+ * A stripe lock protects all buckets with the same value in the STRIPE_BITS
+ * above LOW_BITS of the hash. There are at least MIN_BUCKETS, so a bucket and
+ * the one that it is split into belong to the same stripe: a resize takes one
+ * stripe lock at a time. That is also why nr_buckets can be read under any
+ * stripe lock, though a resize holding another one may change it: the value
+ * before and after lead to the same bucket, except for the hashes of the bucket
+ * that is being split, whose stripe the resize holds.
+ *
+ * Neighbouring pages stand in neighbouring buckets of one stripe: a set of
+ * consecutive pages takes one lock per 64 of them.
+ */
+#include <linux/hash.h>
+#include <linux/log2.h>
+#include <linux/mutex.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "internal.h"
+
+#define LOW_BITS	6
+#define STRIPE_BITS	6
+#define NR_STRIPES	(1U << STRIPE_BITS)
+#define MIN_BITS	(LOW_BITS + STRIPE_BITS)
+#define MIN_BUCKETS	(1UL << MIN_BITS)
+#define MAX_BUCKETS	(1UL << 31)
+#define NR_SEGMENTS	(31 - MIN_BITS + 1)
+
+/* Slots per bucket at which the table grows. */
+#define LOAD		2
+
+static struct {
+	spinlock_t lock;
+} ____cacheline_aligned_in_smp stripes[NR_STRIPES] = {
+	[0 ... NR_STRIPES - 1] = {
+		.lock = __SPIN_LOCK_UNLOCKED(stripes.lock),
+	},
+};
+
+/*
+ * Segment 0 has the first MIN_BUCKETS; each segment after it has as many as all
+ * before it together. Changed under resize_mutex.
+ */
+static struct pinpage_slot **segments[NR_SEGMENTS];
+static unsigned long nr_buckets;
+static unsigned long nr_slots;
+static DEFINE_MUTEX(resize_mutex);
+
+static u32 index_hash(unsigned long pfn)
+{
+	u32 block = hash_64(pfn >> LOW_BITS, 32);
+
+	/* Rotated by block, or huge pages would all share one low value. */
+	return block << LOW_BITS |
+	       ((pfn + (block >> (32 - LOW_BITS))) & ((1U << LOW_BITS) - 1));
+}
+
+static spinlock_t *hash_stripe(u32 hash)
+{
+	return &stripes[(hash >> LOW_BITS) & (NR_STRIPES - 1)].lock;
+}
+
+static struct pinpage_slot **bucket_at(unsigned long b)
+{
+	unsigned int segment = fls_long(b >> MIN_BITS);
+
+	if (!segment)
+		return &segments[0][b];
+	return &segments[segment][b - (MIN_BUCKETS << (segment - 1))];
+}
+
+/* Caller holds the stripe lock of @hash. */
+static struct pinpage_slot **hash_bucket(u32 hash)
+{
+	unsigned long n = READ_ONCE(nr_buckets);
+	unsigned long mask = (1UL << fls_long(n - 1)) - 1;
+	unsigned long b = hash & mask;
+
+	if (b >= n)
+		b &= mask >> 1;
+	return bucket_at(b);
+}
+
+static struct folio *slot_folio(const struct pinpage_slot *slot)
+{
+	return page_folio(pfn_to_page(slot_pfn(slot)));
+}
+
+/**
+ * pinpage_index_lock - find the slots of a folio
+ * @folio: the folio
+ *
+ * Context: Any but interrupt; takes a spinlock, until pinpage_index_unlock().
+ * Something must be registered, or the index does not exist.
+ * Return: The bucket to walk with pinpage_for_each_slot().
+ */
+struct pinpage_slot **pinpage_index_lock(struct folio *folio)
+{
+	u32 hash = index_hash(folio_pfn(folio));
+
+	spin_lock(hash_stripe(hash));
+	return hash_bucket(hash);
+}
+
+void pinpage_index_unlock(struct folio *folio)
+{
+	spin_unlock(hash_stripe(index_hash(folio_pfn(folio))));
+}
+
+/* Take @stripe in place of @held, which is the same for neighbours. */
+static spinlock_t *switch_stripe(spinlock_t *held, spinlock_t *stripe)
+{
+	if (held == stripe)
+		return held;
+	if (held) {
+		spin_unlock(held);
+		cond_resched();
+	}
+	if (stripe)
+		spin_lock(stripe);
+	return stripe;
+}
+
+/* Does @slot clash with what is known of its flagged folio? */
+static int check_slot(struct pinpage_slot **bucket, struct pinpage_slot *slot,
+		      struct folio *folio)
+{
+	struct pinpage_set *set = slot_set(slot);
+	unsigned long pfn = slot_pfn(slot);
+	struct pinpage_slot *other;
+
+	pinpage_for_each_slot(other, bucket, folio) {
+		if ((slot_set(other)->flags ^ set->flags) & PINPAGE_KERNEL)
+			return -EINVAL;
+		if (slot_set(other) == set &&
+		    slot_pfn(other) < pfn + slot_nr(slot) &&
+		    pfn < slot_pfn(other) + slot_nr(other))
+			return -EEXIST;
+	}
+	return 0;
+}
+
+static int insert_slot(struct pinpage_slot *slot, spinlock_t **held)
+{
+	struct folio *folio = slot_folio(slot);
+	u32 hash = index_hash(folio_pfn(folio));
+	struct pinpage_slot **bucket;
+	int err;
+
+	*held = switch_stripe(*held, hash_stripe(hash));
+	bucket = hash_bucket(hash);
+	if (folio_test_pinpage(folio)) {
+		err = check_slot(bucket, slot, folio);
+		if (err)
+			return err;
+	} else {
+		folio_set_pinpage(folio);
+	}
+	slot->next = *bucket;
+	*bucket = slot;
+	return 0;
+}
+
+/* Unlink @slot; the last one in a folio takes the flag with it. */
+static void unlink_slot(struct pinpage_slot **bucket, struct pinpage_slot *slot,
+			struct folio *folio)
+{
+	struct pinpage_slot **link = bucket;
+	struct pinpage_slot *other;
+	bool last = true;
+
+	while ((other = *link)) {
+		if (other == slot) {
+			*link = slot->next;
+			continue;
+		}
+		if (last && slot_in_folio(other, folio))
+			last = false;
+		link = &other->next;
+	}
+	if (last)
+		folio_clear_pinpage(folio);
+}
+
+static void remove_slot(struct pinpage_slot *slot, spinlock_t **held)
+{
+	bool kernel = slot_set(slot)->flags & PINPAGE_KERNEL;
+	struct folio *folio = slot_folio(slot);
+	u32 hash = index_hash(folio_pfn(folio));
+
+	*held = switch_stripe(*held, hash_stripe(hash));
+	/*
+	 * Isolated, its lru field is in use by a mover that has not asked us
+	 * yet. It will learn that the set is leaving, and put the folio back.
+	 */
+	while (kernel && folio_test_isolated(folio)) {
+		*held = switch_stripe(*held, NULL);
+		wait_var_event(folio, !folio_test_isolated(folio));
+		*held = switch_stripe(*held, hash_stripe(hash));
+	}
+	unlink_slot(hash_bucket(hash), slot, folio);
+}
+
+/**
+ * pinpage_index_unclaim - a batch is done with a slot
+ * @slot: the slot, wherever it is now
+ * @held: stripe lock that is held; the caller passes it from slot to slot, and
+ *	at last to pinpage_index_release()
+ */
+void pinpage_index_unclaim(struct pinpage_slot *slot, spinlock_t **held)
+{
+	u32 hash = index_hash(folio_pfn(slot_folio(slot)));
+
+	*held = switch_stripe(*held, hash_stripe(hash));
+	slot->where &= ~SLOT_CLAIMED;
+}
+
+void pinpage_index_release(spinlock_t *held)
+{
+	switch_stripe(held, NULL);
+}
+
+/**
+ * pinpage_index_take - take the slots of a folio out of the index
+ * @folio: the folio, whose slots are all claimed
+ *
+ * Context: Any but interrupt.
+ * Return: The slots, linked in order.
+ */
+struct pinpage_slot *pinpage_index_take(struct folio *folio)
+{
+	struct pinpage_slot **link = pinpage_index_lock(folio);
+	struct pinpage_slot *slots = NULL, **tail = &slots, *slot;
+
+	while ((slot = *link)) {
+		if (!slot_in_folio(slot, folio)) {
+			link = &slot->next;
+			continue;
+		}
+		/* Its reference would have kept the folio where it was. */
+		if (WARN_ON_ONCE(!slot_claimed(slot))) {
+			link = &slot->next;
+			continue;
+		}
+		*link = slot->next;
+		*tail = slot;
+		tail = &slot->next;
+	}
+	*tail = NULL;
+	folio_clear_pinpage(folio);
+	pinpage_index_unlock(folio);
+	return slots;
+}
+
+/**
+ * pinpage_index_give - put slots into the index under another folio
+ * @dst: the folio that they are in now
+ * @src: the folio that they were in
+ * @slots: from pinpage_index_take(@src)
+ *
+ * Context: Any but interrupt.
+ */
+void pinpage_index_give(struct folio *dst, struct folio *src,
+			struct pinpage_slot *slots)
+{
+	struct pinpage_slot **bucket, **tail = &slots, *slot;
+
+	if (!slots)
+		return;
+	for (slot = slots; slot; slot = slot->next) {
+		slot->where += folio_pfn(dst) - folio_pfn(src);
+		tail = &slot->next;
+	}
+	bucket = pinpage_index_lock(dst);
+	*tail = *bucket;
+	*bucket = slots;
+	folio_set_pinpage(dst);
+	pinpage_index_unlock(dst);
+}
+
+/* Remove the slots of @set before @end, or all. */
+static void remove_slots(struct pinpage_set *set, struct pinpage_slot *end)
+{
+	struct pinpage_chunk *chunk;
+	spinlock_t *held = NULL;
+	unsigned int i;
+
+	for (chunk = set->chunks; chunk; chunk = chunk->next)
+		for (i = 0; i < chunk->nr; i++) {
+			if (&chunk->slots[i] == end)
+				goto out;
+			remove_slot(&chunk->slots[i], &held);
+		}
+out:
+	switch_stripe(held, NULL);
+}
+
+/* Append to @to the slots of @from whose hash has the bit @high, in order. */
+static void split_bucket(struct pinpage_slot **from, struct pinpage_slot **to,
+			 unsigned long high)
+{
+	struct pinpage_slot *slot;
+
+	while ((slot = *from)) {
+		if (index_hash(folio_pfn(slot_folio(slot))) & high) {
+			*from = slot->next;
+			*to = slot;
+			to = &slot->next;
+		} else {
+			from = &slot->next;
+		}
+	}
+	*to = NULL;
+}
+
+/* Make bucket n exist, out of the lower one that has its slots so far. */
+static void add_bucket(unsigned long n)
+{
+	unsigned long high = 1UL << (fls_long(n) - 1);
+	spinlock_t *stripe = hash_stripe(n);
+
+	spin_lock(stripe);
+	split_bucket(bucket_at(n - high), bucket_at(n), high);
+	WRITE_ONCE(nr_buckets, n + 1);
+	spin_unlock(stripe);
+}
+
+/* The reverse. */
+static void drop_bucket(unsigned long n)
+{
+	unsigned long high = 1UL << (fls_long(n) - 1);
+	spinlock_t *stripe = hash_stripe(n);
+	struct pinpage_slot **link;
+
+	spin_lock(stripe);
+	link = bucket_at(n - high);
+	while (*link)
+		link = &(*link)->next;
+	*link = *bucket_at(n);
+	WRITE_ONCE(nr_buckets, n);
+	spin_unlock(stripe);
+}
+
+static unsigned long segment_size(unsigned int segment)
+{
+	return MIN_BUCKETS << (segment ? segment - 1 : 0);
+}
+
+static int add_segment(unsigned int segment)
+{
+	if (segments[segment])
+		return 0;
+	segments[segment] = kvcalloc(segment_size(segment),
+				     sizeof(segments[0][0]),
+				     GFP_KERNEL | __GFP_NOWARN);
+	return segments[segment] ? 0 : -ENOMEM;
+}
+
+/*
+ * Fit the table to a change in the number of slots. Best effort: without memory
+ * for more buckets the chains grow longer.
+ */
+static void index_fit(long change)
+{
+	unsigned long n, want;
+	unsigned int segment;
+
+	mutex_lock(&resize_mutex);
+	nr_slots += change;
+	want = clamp(nr_slots / LOAD, MIN_BUCKETS, MAX_BUCKETS);
+	for (n = nr_buckets; n < want; n++) {
+		if (add_segment(fls_long(n >> MIN_BITS)))
+			break;
+		add_bucket(n);
+		cond_resched();
+	}
+	/* Late and to half, so that a buffer that comes and goes is cheap. */
+	if (n / 4 > want) {
+		while (n > 2 * want) {
+			drop_bucket(--n);
+			cond_resched();
+		}
+		for (segment = fls_long((n - 1) >> MIN_BITS) + 1;
+		     segment < NR_SEGMENTS; segment++) {
+			kvfree(segments[segment]);
+			segments[segment] = NULL;
+		}
+	}
+	mutex_unlock(&resize_mutex);
+}
+
+static unsigned long count_slots(struct pinpage_set *set)
+{
+	struct pinpage_chunk *chunk;
+	unsigned long nr = 0;
+
+	for (chunk = set->chunks; chunk; chunk = chunk->next)
+		nr += chunk->nr;
+	return nr;
+}
+
+/**
+ * pinpage_index_insert - make the pages of a set known to those who move pages
+ * @set: the set, with its slots filled in, and not live yet: pages that it
+ *	holds stay where they are until it is
+ *
+ * Context: May sleep.
+ * Return: 0, -EEXIST where a page is twice in @set, -EINVAL where a page is
+ * kernel-owned in one set and not in the other. On error nothing has changed.
+ */
+int pinpage_index_insert(struct pinpage_set *set)
+{
+	unsigned long nr = count_slots(set);
+	struct pinpage_chunk *chunk;
+	spinlock_t *held = NULL;
+	unsigned int i;
+	int err = 0;
+
+	index_fit(nr);
+	for (chunk = set->chunks; chunk; chunk = chunk->next)
+		for (i = 0; i < chunk->nr; i++) {
+			err = insert_slot(&chunk->slots[i], &held);
+			if (err)
+				goto undo;
+		}
+	switch_stripe(held, NULL);
+	return 0;
+undo:
+	switch_stripe(held, NULL);
+	remove_slots(set, &chunk->slots[i]);
+	index_fit(-(long)nr);
+	return err;
+}
+
+/**
+ * pinpage_index_remove - forget the pages of a set
+ * @set: the set, which has left: no batch is in flight, and none will begin
+ *
+ * Context: May sleep, until isolated kernel-owned pages have been put back.
+ */
+void pinpage_index_remove(struct pinpage_set *set)
+{
+	remove_slots(set, NULL);
+	index_fit(-(long)count_slots(set));
+}
+
+/*
+ * The first system comes: called before anyone can look for a folio. The first
+ * segment stays for good, since a look-up may be late.
+ */
+int pinpage_index_enable(void)
+{
+	int err;
+
+	mutex_lock(&resize_mutex);
+	err = add_segment(0);
+	if (!err)
+		nr_buckets = MIN_BUCKETS;
+	mutex_unlock(&resize_mutex);
+	return err;
+}
+
+/* Bytes in buckets, for tests and debugfs. */
+unsigned long pinpage_index_memory(void)
+{
+	unsigned long bytes = 0;
+	unsigned int segment;
+
+	mutex_lock(&resize_mutex);
+	for (segment = 0; segment < NR_SEGMENTS; segment++)
+		if (segments[segment])
+			bytes += segment_size(segment) *
+				 sizeof(segments[0][0]);
+	mutex_unlock(&resize_mutex);
+	return bytes;
+}
+
+#include "tests/index-kunit.h"

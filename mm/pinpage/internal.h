@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files of mm/pinpage share. The rest of mm/ needs hooks.h only.
+ *
+ * Lock order: folio lock -> page-table lock -> stripe lock of the index.
+ * Nothing is taken inside a stripe lock, which is never taken in interrupt
+ * context. pinpage_mutex (systems) and resize_mutex (index) are outermost and
+ * never held around a callback.
+ */
+#ifndef _MM_PINPAGE_INTERNAL_H
+#define _MM_PINPAGE_INTERNAL_H
+
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/pinpage.h>
+
+#include "hooks.h"
+
+/*
+ * A slot stands for a run of pages of a set, within one folio: one pfn, and the
+ * link that makes it findable by its folio. A million scattered pages are a
+ * million slots, so the rest is packed into the word beside the pfn:
+ *
+ *   pfn      where the run begins; 40 bits are the physical address space of
+ *            every 64-bit architecture with 4 KiB pages
+ *   nr       pages in the run; longer runs take several slots
+ *   pos      position in the chunk, which leads to the set
+ *   claimed  a migration batch counts the references of this slot as its own
+ *
+ * @next and @where change under the stripe lock of the folio that the slot is
+ * in. A slot that moves is in the hands of one batch: it leaves one stripe
+ * before it enters the other, and clear_pinpage() waits for the batch.
+ */
+struct pinpage_slot {
+	struct pinpage_slot *next;
+	u64 where;
+};
+
+#define SLOT_PFN_BITS	40
+#define SLOT_NR_BITS	15
+#define SLOT_POS_BITS	8
+#define SLOT_NR_SHIFT	SLOT_PFN_BITS
+#define SLOT_POS_SHIFT	(SLOT_NR_SHIFT + SLOT_NR_BITS)
+#define SLOT_CLAIMED	BIT_ULL(SLOT_POS_SHIFT + SLOT_POS_BITS)
+#define SLOT_PFN_MASK	(BIT_ULL(SLOT_PFN_BITS) - 1)
+#define SLOT_NR_MAX	((1U << SLOT_NR_BITS) - 1)
+
+/* Slots are allocated in chunks of at most a 4 KiB page. */
+struct pinpage_chunk {
+	struct pinpage_chunk *next;
+	struct pinpage_set *set;
+	unsigned long index;		/* of the first page, in the set */
+	unsigned int nr;		/* slots in use */
+	bool singles;			/* every run is one page */
+	struct pinpage_slot slots[];
+};
+
+#define CHUNK_SLOTS \
+	((SZ_4K - sizeof(struct pinpage_chunk)) / sizeof(struct pinpage_slot))
+
+/* A set that is not in the index: unmovable, or pinpage=off. */
+#define PINPAGE_UNINDEXED	BIT(31)
+
+static inline u64 slot_where(unsigned long pfn, unsigned int nr,
+			     unsigned int pos)
+{
+	return pfn | (u64)nr << SLOT_NR_SHIFT | (u64)pos << SLOT_POS_SHIFT;
+}
+
+static inline unsigned long slot_pfn(const struct pinpage_slot *slot)
+{
+	return slot->where & SLOT_PFN_MASK;
+}
+
+static inline unsigned int slot_nr(const struct pinpage_slot *slot)
+{
+	return (slot->where >> SLOT_NR_SHIFT) & SLOT_NR_MAX;
+}
+
+static inline unsigned int slot_pos(const struct pinpage_slot *slot)
+{
+	return (slot->where >> SLOT_POS_SHIFT) & ((1U << SLOT_POS_BITS) - 1);
+}
+
+static inline bool slot_claimed(const struct pinpage_slot *slot)
+{
+	return slot->where & SLOT_CLAIMED;
+}
+
+static inline struct pinpage_chunk *slot_chunk(struct pinpage_slot *slot)
+{
+	return container_of(slot - slot_pos(slot), struct pinpage_chunk,
+			    slots[0]);
+}
+
+static inline struct pinpage_set *slot_set(struct pinpage_slot *slot)
+{
+	return slot_chunk(slot)->set;
+}
+
+static inline bool slot_in_folio(const struct pinpage_slot *slot,
+				 struct folio *folio)
+{
+	return slot_pfn(slot) - folio_pfn(folio) < folio_nr_pages(folio);
+}
+
+/* The references that @slot's owner holds on @folio. */
+static inline int slot_refs(struct pinpage_slot *slot,
+			    struct folio *folio)
+{
+	unsigned int flags = slot_set(slot)->flags;
+
+	if (flags & PINPAGE_KERNEL)
+		return 1;
+	if ((flags & PINPAGE_GET) || folio_test_large(folio))
+		return slot_nr(slot);
+	return slot_nr(slot) * GUP_PIN_COUNTING_BIAS;
+}
+
+/* index.c */
+struct pinpage_slot **pinpage_index_lock(struct folio *folio);
+void pinpage_index_unlock(struct folio *folio);
+int pinpage_index_insert(struct pinpage_set *set);
+void pinpage_index_remove(struct pinpage_set *set);
+void pinpage_index_unclaim(struct pinpage_slot *slot, spinlock_t **held);
+void pinpage_index_release(spinlock_t *held);
+struct pinpage_slot *pinpage_index_take(struct folio *folio);
+void pinpage_index_give(struct folio *dst, struct folio *src,
+			struct pinpage_slot *slots);
+int pinpage_index_enable(void);
+unsigned long pinpage_index_memory(void);
+
+/**
+ * pinpage_for_each_slot - walk the slots in a folio, newest first
+ * @slot: cursor
+ * @bucket: from pinpage_index_lock()
+ * @folio: the folio
+ */
+#define pinpage_for_each_slot(slot, bucket, folio)			\
+	for (slot = *(bucket); slot; slot = slot->next)			\
+		if (!slot_in_folio(slot, folio)) {} else
+
+/* core.c */
+extern struct list_head pinpage_systems;
+extern struct mutex pinpage_mutex;
+unsigned long slot_index(struct pinpage_slot *slot);
+bool pinpage_set_get(struct pinpage_set *set);
+void pinpage_set_put(struct pinpage_set *set);
+
+/* stat.c */
+void pinpage_count(struct pinpage_set *set, enum pinpage_stat stat,
+		   unsigned int nr);
+
+/* lockdep.c */
+#ifdef CONFIG_LOCKDEP
+void pinpage_callback_enter(void);
+void pinpage_callback_exit(void);
+#else
+static inline void pinpage_callback_enter(void)
+{
+}
+
+static inline void pinpage_callback_exit(void)
+{
+}
+#endif
+
+#endif /* _MM_PINPAGE_INTERNAL_H */

@@ -1,0 +1,668 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Moving pinned folios: what migrate_pages() and compaction call.
+ *
+ * A batch of migrate_pages() goes like this:
+ *
+ *  1. __pinpage_prepare(), with the folios isolated and nothing locked: the
+ *     slots of each flagged folio are claimed, sorted by set, and each set is
+ *     asked to make its items quiet. A folio leaves the batch if one of its
+ *     owners refuses, or if someone who can't be asked holds a reference.
+ *  2. The pins stay. migrate_folio() and its kin count the references of
+ *     claimed slots as expected ones (__pinpage_expected_refs()): one more,
+ *     from anyone, and the folio does not move. A slot that appears after the
+ *     claim is not counted, but its reference is there before it.
+ *  3. __pinpage_commit(), under both folio locks, after the mapping and before
+ *     the page tables lead to dst: references, pin count, flag and slots go to
+ *     dst. Nobody can find dst without its pins by a page table, and whoever
+ *     finds it in the page cache sees it locked.
+ *  4. __pinpage_complete(), with nothing locked: each owner that was paused
+ *     learns where its items are, and goes on.
+ *
+ * The claim goes with the slot, and is given up after complete(): by then dst
+ * is on the LRU and may have been isolated by the next mover, who must not ask
+ * an owner that still thinks of src.
+ */
+#include <linux/hash.h>
+#include <linux/ktime.h>
+#include <linux/migrate.h>
+#include <linux/mm_inline.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/vmstat.h>
+#include <linux/wait_bit.h>
+
+#include "internal.h"
+
+#define GROUP_HASH_BITS	7
+#define NONE		U32_MAX
+
+/* A claimed slot. Those of a folio follow each other, as they were found. */
+struct pinpage_claim {
+	struct pinpage_slot *slot;
+	struct folio *folio;
+	u32 first;			/* the folio's first claim */
+	u32 next;			/* the set's next claim, or NONE */
+	bool refused;			/* on the first: folio has left */
+	bool prepared;			/* the owner said 0 */
+	bool call;			/* begins a call that the owner said 0 to */
+};
+
+/* The claims of one set. */
+struct pinpage_group {
+	struct pinpage_set *set;
+	u32 head, tail;			/* claims */
+	u32 start;			/* first item */
+	u32 nr;				/* items handed to prepare() */
+	u32 hash_next;			/* group, or NONE */
+};
+
+struct pinpage_batch {
+	enum migrate_mode mode;
+	u32 nr_claims, nr_groups, max;
+	struct pinpage_claim *claims;
+	struct pinpage_group *groups;
+	struct pinpage_item *items;	/* group by group */
+	u32 *item_claim;		/* which claim an item is of */
+	u32 group_hash[1 << GROUP_HASH_BITS];
+};
+
+/*
+ * NUMA balancing and demotion only guess that a page is better elsewhere; that
+ * is not worth stopping a device for. A long-term pin has to get the page out
+ * of CMA or ZONE_MOVABLE, where it would have been out already if we had not
+ * let it stay.
+ */
+static bool may_ask(int reason)
+{
+	switch (reason) {
+	case MR_COMPACTION:
+	case MR_MEMORY_HOTPLUG:
+	case MR_SYSCALL:
+	case MR_MEMPOLICY_MBIND:
+	case MR_CONTIG_RANGE:
+	case MR_LONGTERM_PIN:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static struct pinpage_group *find_group(struct pinpage_batch *batch,
+					struct pinpage_set *set)
+{
+	u32 *bucket = &batch->group_hash[hash_ptr(set, GROUP_HASH_BITS)];
+	struct pinpage_group *group;
+	u32 g;
+
+	for (g = *bucket; g != NONE; g = group->hash_next) {
+		group = &batch->groups[g];
+		if (group->set == set)
+			return group;
+	}
+	if (!pinpage_set_get(set))
+		return NULL;
+	group = &batch->groups[batch->nr_groups];
+	group->set = set;
+	group->head = NONE;
+	group->tail = NONE;
+	group->start = 0;
+	group->nr = 0;
+	group->hash_next = *bucket;
+	*bucket = batch->nr_groups++;
+	return group;
+}
+
+/* Caller holds the stripe lock, and there is room. */
+static bool claim_slot(struct pinpage_batch *batch, struct pinpage_slot *slot,
+		       struct folio *folio, u32 first)
+{
+	struct pinpage_group *group = find_group(batch, slot_set(slot));
+	struct pinpage_claim *claim;
+	u32 c = batch->nr_claims;
+
+	if (!group)
+		return false;
+	claim = &batch->claims[c];
+	*claim = (struct pinpage_claim) {
+		.slot = slot, .folio = folio, .first = first, .next = NONE,
+	};
+	if (group->head == NONE)
+		group->head = c;
+	else
+		batch->claims[group->tail].next = c;
+	group->tail = c;
+	slot->where |= SLOT_CLAIMED;
+	batch->nr_claims++;
+	return true;
+}
+
+/* References of an isolated folio, but for those of its pinpage owners. */
+static int other_refs(struct folio *folio, bool kernel)
+{
+	/* mapping and private of a kernel-owned folio are the owner's own */
+	return 1 + (kernel ? 0 : folio_expected_ref_count(folio));
+}
+
+/*
+ * Claim all slots of @folio. Returns 0; -ENOSPC where the claims don't fit;
+ * -EALREADY where another batch has moved it and not told the owners yet;
+ * -EAGAIN where a stranger holds a reference; -EBUSY where a set is not live,
+ * then the claims made so far stay, refused.
+ */
+static int claim_folio(struct pinpage_batch *batch, struct folio *folio)
+{
+	u32 first = batch->nr_claims, nr = 0;
+	struct pinpage_slot **bucket, *slot;
+	bool kernel = false;
+	int refs = 0, err = 0;
+
+	bucket = pinpage_index_lock(folio);
+	pinpage_for_each_slot(slot, bucket, folio) {
+		nr++;
+		refs += slot_refs(slot, folio);
+		kernel = slot_set(slot)->flags & PINPAGE_KERNEL;
+		if (slot_claimed(slot))
+			err = -EALREADY;
+	}
+	if (err)
+		goto unlock;
+	if (nr > batch->max - first)
+		err = -ENOSPC;
+	else if (folio_ref_count(folio) != refs + other_refs(folio, kernel))
+		err = -EAGAIN;
+	if (err)
+		goto unlock;
+	pinpage_for_each_slot(slot, bucket, folio) {
+		if (claim_slot(batch, slot, folio, first))
+			continue;
+		err = -EBUSY;
+		if (batch->nr_claims > first)
+			batch->claims[first].refused = true;
+		break;
+	}
+unlock:
+	pinpage_index_unlock(folio);
+	return err;
+}
+
+static int grow_batch(struct pinpage_batch *batch, u32 max)
+{
+	gfp_t gfp = GFP_NOIO | __GFP_NOWARN;
+	void *p;
+
+	p = kvrealloc(batch->claims, array_size(max, sizeof(*batch->claims)),
+		      gfp);
+	if (!p)
+		return -ENOMEM;
+	batch->claims = p;
+	p = kvrealloc(batch->groups, array_size(max, sizeof(*batch->groups)),
+		      gfp);
+	if (!p)
+		return -ENOMEM;
+	batch->groups = p;
+	batch->max = max;
+	return 0;
+}
+
+/*
+ * A reference that someone takes for a moment (a fault, a pagevec, /proc) is
+ * no reason to give up, where we have time.
+ */
+static int claim_patiently(struct pinpage_batch *batch, struct folio *folio)
+{
+	int tries = batch->mode == MIGRATE_ASYNC ? 1 : 10;
+	int err;
+
+	do {
+		err = claim_folio(batch, folio);
+		if (err == -ENOSPC && !grow_batch(batch, 2 * batch->max))
+			continue;
+		if (err != -EAGAIN && err != -EALREADY)
+			break;
+		cond_resched();
+		tries--;
+	} while (tries);
+	return err;
+}
+
+/* The folios that no owner can be asked about, or none will be. */
+static void count_folio(struct folio *folio, enum pinpage_stat stat)
+{
+	struct pinpage_slot **bucket, *slot;
+
+	bucket = pinpage_index_lock(folio);
+	pinpage_for_each_slot(slot, bucket, folio)
+		pinpage_count(slot_set(slot), stat, slot_nr(slot));
+	pinpage_index_unlock(folio);
+}
+
+static void free_batch(struct pinpage_batch *batch)
+{
+	kvfree(batch->item_claim);
+	kvfree(batch->items);
+	kvfree(batch->groups);
+	kvfree(batch->claims);
+	kfree(batch);
+}
+
+static struct pinpage_batch *alloc_batch(enum migrate_mode mode, u32 max)
+{
+	struct pinpage_batch *batch;
+
+	batch = kzalloc(sizeof(*batch), GFP_NOIO | __GFP_NOWARN);
+	if (!batch)
+		return NULL;
+	batch->mode = mode;
+	memset(batch->group_hash, 0xff, sizeof(batch->group_hash));
+	if (!grow_batch(batch, max))
+		return batch;
+	free_batch(batch);
+	return NULL;
+}
+
+static int alloc_items(struct pinpage_batch *batch)
+{
+	gfp_t gfp = GFP_NOIO | __GFP_NOWARN;
+
+	batch->items = kvmalloc_array(batch->nr_claims, sizeof(*batch->items),
+				      gfp);
+	batch->item_claim = kvmalloc_array(batch->nr_claims,
+					   sizeof(*batch->item_claim), gfp);
+	return batch->items && batch->item_claim ? 0 : -ENOMEM;
+}
+
+static struct pinpage_claim *claim_of(struct pinpage_batch *batch, u32 item)
+{
+	return &batch->claims[batch->item_claim[item]];
+}
+
+static bool claim_refused(struct pinpage_batch *batch,
+			  struct pinpage_claim *claim)
+{
+	return batch->claims[claim->first].refused;
+}
+
+/* The folios of these items stay, whatever other owners have said. */
+static void refuse_items(struct pinpage_batch *batch,
+			 struct pinpage_set *set, u32 item, u32 nr,
+			 enum pinpage_stat stat)
+{
+	unsigned int pages = 0;
+	u32 i;
+
+	for (i = item; i < item + nr; i++) {
+		batch->claims[claim_of(batch, i)->first].refused = true;
+		pages += batch->items[i].nr;
+	}
+	pinpage_count(set, stat, pages);
+}
+
+static unsigned int set_timeout(struct pinpage_set *set)
+{
+	return set->timeout_ms ?: PINPAGE_TIMEOUT_MS;
+}
+
+/*
+ * Ask @set: 0, -EAGAIN, -EBUSY or -ETIMEDOUT. In the last case the items are
+ * quiet, but the others in this batch have waited for too long.
+ */
+static int call_prepare(struct pinpage_batch *batch, struct pinpage_set *set,
+			u32 item, u32 nr)
+{
+	struct pinpage_system *system = set->system;
+	ktime_t limit = ktime_add_ms(ktime_get(), set_timeout(set));
+	unsigned int noio = memalloc_noio_save();
+	int ret;
+
+	pinpage_callback_enter();
+	ret = system->ops->prepare(set, batch->items + item, nr, batch->mode);
+	pinpage_callback_exit();
+	memalloc_noio_restore(noio);
+
+	if (!ret)
+		return ktime_after(ktime_get(), limit) ? -ETIMEDOUT : 0;
+	if (ret == -EAGAIN || ret == -EBUSY)
+		return ret;
+	pr_warn_once("pinpage: prepare() of %s returned %d, not 0, -EAGAIN or -EBUSY\n",
+		     system->name, ret);
+	return -EBUSY;
+}
+
+/* Make items quiet, or those of them that can be. False: don't ask again. */
+static bool prepare_items(struct pinpage_batch *batch, struct pinpage_set *set,
+			  u32 item, u32 nr)
+{
+	int ret = call_prepare(batch, set, item, nr);
+	u32 i;
+
+	if (ret == -EAGAIN && nr > 1) {
+		if (prepare_items(batch, set, item, nr / 2))
+			return prepare_items(batch, set, item + nr / 2,
+					     nr - nr / 2);
+		item += nr / 2;
+		nr -= nr / 2;
+		ret = -EBUSY;
+	}
+	if (!ret || ret == -ETIMEDOUT) {
+		claim_of(batch, item)->call = true;
+		for (i = item; i < item + nr; i++)
+			claim_of(batch, i)->prepared = true;
+	}
+	if (ret)
+		refuse_items(batch, set, item, nr, ret == -ETIMEDOUT ?
+			     PINPAGE_STAT_TIMEDOUT : PINPAGE_STAT_REFUSED);
+	return !ret || ret == -EAGAIN;
+}
+
+/* Ask the owner of @group about the folios that nobody has refused so far. */
+static u32 prepare_group(struct pinpage_batch *batch,
+			 struct pinpage_group *group, u32 start)
+{
+	struct pinpage_claim *claim;
+	struct pinpage_item *item;
+	unsigned int pages = 0;
+	u32 c;
+
+	group->start = start;
+	for (c = group->head; c != NONE; c = claim->next) {
+		claim = &batch->claims[c];
+		if (claim_refused(batch, claim))
+			continue;
+		item = &batch->items[start + group->nr];
+		item->page = pfn_to_page(slot_pfn(claim->slot));
+		item->new = NULL;
+		item->index = slot_index(claim->slot);
+		item->nr = slot_nr(claim->slot);
+		batch->item_claim[start + group->nr++] = c;
+		pages += item->nr;
+	}
+	if (group->nr) {
+		pinpage_count(group->set, PINPAGE_STAT_ASKED, pages);
+		prepare_items(batch, group->set, start, group->nr);
+	}
+	return start + group->nr;
+}
+
+static void refuse_folio(struct folio *folio, struct list_head *refused,
+			 int *nr_failed_pages)
+{
+	list_move_tail(&folio->lru, refused);
+	*nr_failed_pages += folio_nr_pages(folio);
+}
+
+/* Claim what is flagged in @folios; what can't be leaves. Returns how many. */
+static unsigned int claim_folios(struct pinpage_batch *batch,
+				 struct list_head *folios,
+				 struct list_head *refused,
+				 int *nr_failed_pages)
+{
+	struct folio *folio, *next;
+	unsigned int nr = 0;
+	u32 first;
+	int err;
+
+	list_for_each_entry_safe(folio, next, folios, lru) {
+		if (!folio_test_pinpage(folio))
+			continue;
+		first = batch->nr_claims;
+		err = claim_patiently(batch, folio);
+		/* Claimed in part? Then drop_refused() will see to it. */
+		if (!err || batch->nr_claims > first)
+			continue;
+		count_folio(folio, err == -EAGAIN ? PINPAGE_STAT_FOREIGN :
+						    PINPAGE_STAT_REFUSED);
+		refuse_folio(folio, refused, nr_failed_pages);
+		nr++;
+	}
+	return nr;
+}
+
+/* Folios that an owner has refused leave. Returns how many. */
+static unsigned int drop_refused(struct pinpage_batch *batch,
+				 struct list_head *refused,
+				 int *nr_failed_pages)
+{
+	struct pinpage_claim *claim;
+	unsigned int nr = 0;
+	u32 c;
+
+	for (c = 0; c < batch->nr_claims; c++) {
+		claim = &batch->claims[c];
+		if (claim->first != c || !claim->refused)
+			continue;
+		refuse_folio(claim->folio, refused, nr_failed_pages);
+		nr++;
+	}
+	return nr;
+}
+
+/* None of the flagged folios can move this time. */
+static unsigned int refuse_all(struct list_head *folios,
+			       struct list_head *refused, int *nr_failed_pages)
+{
+	struct folio *folio, *next;
+	unsigned int nr = 0;
+
+	list_for_each_entry_safe(folio, next, folios, lru) {
+		if (!folio_test_pinpage(folio))
+			continue;
+		refuse_folio(folio, refused, nr_failed_pages);
+		nr++;
+	}
+	return nr;
+}
+
+static unsigned int count_flagged(struct list_head *folios)
+{
+	struct folio *folio;
+	unsigned int nr = 0;
+
+	list_for_each_entry(folio, folios, lru)
+		nr += folio_test_pinpage(folio);
+	return nr;
+}
+
+static void prepare_batch(struct pinpage_batch *batch)
+{
+	u32 start = 0, g, c;
+
+	if (!batch->nr_claims)
+		return;
+	if (alloc_items(batch)) {
+		for (c = 0; c < batch->nr_claims; c++)
+			batch->claims[c].refused = true;
+		return;
+	}
+	for (g = 0; g < batch->nr_groups; g++)
+		start = prepare_group(batch, &batch->groups[g], start);
+}
+
+/**
+ * __pinpage_prepare - a migration batch begins
+ * @batchp: where to store what __pinpage_complete() wants, or NULL
+ * @folios: the folios of the batch, isolated
+ * @refused: where to put folios that don't move now
+ * @mode: of the migration
+ * @reason: of the migration, enum migrate_reason
+ * @nr_failed_pages: to be incremented by the pages refused
+ *
+ * Context: Task context, no locks of mm/ but mmap_lock. May sleep if @mode is
+ * not %MIGRATE_ASYNC. Without memory, flagged folios are refused.
+ * Return: How many folios went to @refused.
+ */
+unsigned int __pinpage_prepare(struct pinpage_batch **batchp,
+			       struct list_head *folios,
+			       struct list_head *refused,
+			       enum migrate_mode mode, int reason,
+			       int *nr_failed_pages)
+{
+	unsigned int flagged = count_flagged(folios), nr;
+	struct pinpage_batch *batch;
+
+	if (!flagged)
+		return 0;
+	batch = may_ask(reason) ? alloc_batch(mode, flagged) : NULL;
+	if (!batch)
+		return refuse_all(folios, refused, nr_failed_pages);
+
+	nr = claim_folios(batch, folios, refused, nr_failed_pages);
+	prepare_batch(batch);
+	nr += drop_refused(batch, refused, nr_failed_pages);
+	if (nr < flagged) {
+		*batchp = batch;
+		return nr;
+	}
+	__pinpage_complete(batch);
+	return nr;
+}
+
+/* Tell the owner about the items of one call; they end where @end says. */
+static void call_complete(struct pinpage_batch *batch,
+			  struct pinpage_set *set, u32 item, u32 end)
+{
+	unsigned int noio = memalloc_noio_save();
+
+	pinpage_callback_enter();
+	set->system->ops->complete(set, batch->items + item, end - item);
+	pinpage_callback_exit();
+	memalloc_noio_restore(noio);
+}
+
+/* Where is the claimed slot now? Nobody but this task moves it. */
+static unsigned int find_new(struct pinpage_item *item,
+			     const struct pinpage_slot *slot)
+{
+	unsigned long pfn = slot_pfn(slot);
+
+	if (pfn == page_to_pfn(item->page))
+		return 0;
+	item->new = pfn_to_page(pfn);
+	return item->nr;
+}
+
+static void complete_group(struct pinpage_batch *batch,
+			   struct pinpage_group *group)
+{
+	u32 end = group->start + group->nr;
+	unsigned int moved = 0;
+	u32 from, to;
+
+	for (from = group->start; from < end; from = to) {
+		to = from + 1;
+		if (!claim_of(batch, from)->call)
+			continue;
+		moved += find_new(&batch->items[from],
+				  claim_of(batch, from)->slot);
+		for (; to < end && claim_of(batch, to)->prepared &&
+		       !claim_of(batch, to)->call; to++)
+			moved += find_new(&batch->items[to],
+					  claim_of(batch, to)->slot);
+		call_complete(batch, group->set, from, to);
+	}
+	if (moved)
+		pinpage_count(group->set, PINPAGE_STAT_MOVED, moved);
+}
+
+/**
+ * __pinpage_complete - a migration batch is over
+ * @batch: from __pinpage_prepare()
+ *
+ * Context: as __pinpage_prepare(). The folios that have moved are on the LRU.
+ */
+void __pinpage_complete(struct pinpage_batch *batch)
+{
+	spinlock_t *held = NULL;
+	u32 i;
+
+	/* Last asked, first told: like locks. */
+	for (i = batch->nr_groups; i--;)
+		complete_group(batch, &batch->groups[i]);
+	for (i = 0; i < batch->nr_claims; i++)
+		pinpage_index_unclaim(batch->claims[i].slot, &held);
+	pinpage_index_release(held);
+	for (i = 0; i < batch->nr_groups; i++)
+		pinpage_set_put(batch->groups[i].set);
+	free_batch(batch);
+}
+
+/* References on @folio that are sure to go with it. */
+int __pinpage_expected_refs(struct folio *folio)
+{
+	struct pinpage_slot **bucket, *slot;
+	int refs = 0;
+
+	bucket = pinpage_index_lock(folio);
+	pinpage_for_each_slot(slot, bucket, folio)
+		if (slot_claimed(slot))
+			refs += slot_refs(slot, folio);
+	pinpage_index_unlock(folio);
+	return refs;
+}
+
+/* Hand @refs references and pins over. dst first: there is no moment without */
+static void move_refs(struct folio *dst, struct folio *src, int refs, int pins)
+{
+	folio_ref_add(dst, refs);
+	if (folio_has_pincount(dst))
+		atomic_add(pins, &dst->_pincount);
+	node_stat_mod_folio(dst, NR_FOLL_PIN_ACQUIRED, pins);
+	node_stat_mod_folio(src, NR_FOLL_PIN_RELEASED, pins);
+	if (folio_has_pincount(src))
+		atomic_sub(pins, &src->_pincount);
+	folio_ref_sub(src, refs);
+}
+
+/**
+ * __pinpage_commit - pins and slots follow a folio that has moved
+ * @dst: where it is
+ * @src: where it was
+ *
+ * Called after move_to_new_folio(), which has found no reference on @src but
+ * the isolating one and those of claimed slots, and before page tables lead to
+ * @dst. What can fail has failed.
+ *
+ * Context: Both folios are locked, @dst is not on the LRU. May not sleep.
+ */
+void __pinpage_commit(struct folio *dst, struct folio *src)
+{
+	struct pinpage_slot *slots = pinpage_index_take(src);
+	struct pinpage_slot *slot;
+	int refs = 0, pins = 0;
+
+	for (slot = slots; slot; slot = slot->next) {
+		refs += slot_refs(slot, src);
+		if (!(slot_set(slot)->flags & (PINPAGE_KERNEL | PINPAGE_GET)))
+			pins += slot_nr(slot);
+	}
+	move_refs(dst, src, refs, pins);
+	pinpage_index_give(dst, src, slots);
+}
+
+/*
+ * The reference count decides whether a pinned page moves, and it is looked at
+ * after the page tables: here it is enough that its owners can be asked. The
+ * migration entry remembers that the page was exclusive, and fork() leaves it
+ * alone. GUP-fast, which takes its reference before it looks at the page table
+ * again, either sees the entry or is seen in the count; the barrier pairs with
+ * the one in try_grab_folio_fast(), as in folio_try_share_anon_rmap_pte().
+ */
+bool __pinpage_unmap_exclusive(struct page *page)
+{
+	ClearPageAnonExclusive(page);
+	smp_mb__after_atomic();
+	return true;
+}
+
+/*
+ * A migration entry can hide a page that is pinned, which must not become
+ * shared: the parent would then write to a copy, and the device to what the
+ * child sees. The flag of the folio is no help, since it follows the slots
+ * before the page tables do.
+ */
+bool __pinpage_fork_waits(struct mm_struct *mm)
+{
+	return test_bit(MMF_HAS_PINNED, &mm->flags);
+}
+
+#include "tests/migrate-kunit.h"

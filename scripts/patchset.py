@@ -219,7 +219,7 @@ def diffstat(diffs):
 
 
 def mail(n, total, subject, body):
-    date = email.utils.formatdate(EPOCH + n)
+    date = email.utils.formatdate(EPOCH + n).replace('-0000', '+0000')
     prefix = f'{n:0{len(str(total))}}/{total}'
     head = (f'From {"0" * 40} Mon Sep 17 00:00:00 2001\nFrom: {NAME} <{MAIL}>\nDate: {date}\n'
             f'Subject: [PATCH {prefix}] {subject}\n')

@@ -57,10 +57,12 @@ struct pinpage_item {
  * @complete: The move is over: repoint, remap, resume. Required; can't fail.
  *	Called exactly once, with the same items, for each prepare() that
  *	returned 0. Same context as @prepare, same task.
- * @migrate: Move the content and whatever else belongs to a kernel-owned
- *	folio from @src to @dst. Optional; the default copies the pages. Called
- *	between prepare() and complete(), of the set that holds the folio
- *	longest, with both folios locked and @src's reference count frozen.
+ * @migrate: Move the content, and private, mapping, index and flags of the
+ *	owner, of a kernel-owned folio from @src to @dst; afterwards @src is as
+ *	alloc_pages() gave it, to be freed. Optional; the default copies the
+ *	pages and moves the fields. Called between prepare() and complete(), of
+ *	the set that holds the folio longest, with both folios locked and the
+ *	reference count of @src frozen; otherwise as @prepare.
  *	Returns 0 or -EAGAIN, -EBUSY: nothing has changed, the folio stays.
  * @show: Print one line, without a newline, that tells a person whose set
  *	this is. Optional. Called with no lock that the owner could know; the

@@ -456,7 +456,10 @@ void pinpage_index_remove(struct pinpage_set *set)
 	index_fit(-(long)count_slots(set));
 }
 
-/* The first system comes: called before anyone can look for a folio. */
+/*
+ * The first system comes: called before anyone can look for a folio. The first
+ * segment stays for good, since a look-up may be late.
+ */
 int pinpage_index_enable(void)
 {
 	int err;
@@ -467,12 +470,6 @@ int pinpage_index_enable(void)
 		nr_buckets = MIN_BUCKETS;
 	mutex_unlock(&resize_mutex);
 	return err;
-}
-
-/* The last system goes. The first segment stays: a reader may hold a stripe. */
-void pinpage_index_disable(void)
-{
-	index_fit(0);
 }
 
 /* Bytes in buckets, for tests and debugfs. */

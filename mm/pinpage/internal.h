@@ -128,7 +128,6 @@ struct pinpage_slot *pinpage_index_take(struct folio *folio);
 void pinpage_index_give(struct folio *dst, struct folio *src,
 			struct pinpage_slot *slots);
 int pinpage_index_enable(void);
-void pinpage_index_disable(void);
 unsigned long pinpage_index_memory(void);
 
 /**

@@ -12,6 +12,7 @@
 #include <linux/mm_inline.h>
 #include <linux/page_owner.h>
 #include <linux/pgalloc_tag.h>
+#include <linux/sched/mm.h>
 #include <linux/vmstat.h>
 #include <linux/wait_bit.h>
 
@@ -117,24 +118,6 @@ static struct pinpage_set *find_migrate(struct folio *folio)
 	return set;
 }
 
-static int copy_content(struct folio *dst, struct folio *src,
-			enum migrate_mode mode)
-{
-	struct pinpage_set *set = find_migrate(src);
-	int ret;
-
-	if (!set)
-		return folio_mc_copy(dst, src);
-	pinpage_callback_enter();
-	ret = set->system->ops->migrate(set, dst, src, mode);
-	pinpage_callback_exit();
-	if (!ret || ret == -EAGAIN || ret == -EBUSY)
-		return ret;
-	pr_warn_once("pinpage: migrate() of %s returned %d, not 0, -EAGAIN or -EBUSY\n",
-		     set->system->name, ret);
-	return -EBUSY;
-}
-
 static void move_owner_fields(struct folio *dst, struct folio *src)
 {
 	dst->mapping = src->mapping;
@@ -144,12 +127,49 @@ static void move_owner_fields(struct folio *dst, struct folio *src)
 	src->mapping = NULL;
 	src->private = NULL;
 	set_mask_bits(&src->flags, OWNER_FLAGS, 0);
+}
+
+/* The fields of a kernel-owned folio that are mm's. */
+static void move_core_fields(struct folio *dst, struct folio *src)
+{
 #ifdef CONFIG_MEMCG
 	dst->memcg_data = src->memcg_data;
 	src->memcg_data = 0;
 #endif
 	folio_copy_owner(dst, src);
 	pgalloc_tag_copy(dst, src);
+}
+
+static int call_migrate(struct pinpage_set *set, struct folio *dst,
+			struct folio *src, enum migrate_mode mode)
+{
+	struct pinpage_system *system = set->system;
+	unsigned int noio = memalloc_noio_save();
+	int ret;
+
+	pinpage_callback_enter();
+	ret = system->ops->migrate(set, dst, src, mode);
+	pinpage_callback_exit();
+	memalloc_noio_restore(noio);
+	if (!ret || ret == -EAGAIN || ret == -EBUSY)
+		return ret;
+	pr_warn_once("pinpage: migrate() of %s returned %d, not 0, -EAGAIN or -EBUSY\n",
+		     system->name, ret);
+	return -EBUSY;
+}
+
+static int move_content(struct folio *dst, struct folio *src,
+			enum migrate_mode mode)
+{
+	struct pinpage_set *set = find_migrate(src);
+	int err;
+
+	if (set)
+		return call_migrate(set, dst, src, mode);
+	err = folio_mc_copy(dst, src);
+	if (!err)
+		move_owner_fields(dst, src);
+	return err;
 }
 
 /**
@@ -171,9 +191,9 @@ int pinpage_migrate_kernel(struct folio *dst, struct folio *src,
 	/* From here on nobody can come by the page. */
 	if (!folio_ref_freeze(src, expected))
 		return -EAGAIN;
-	err = copy_content(dst, src, mode);
+	err = move_content(dst, src, mode);
 	if (!err)
-		move_owner_fields(dst, src);
+		move_core_fields(dst, src);
 	folio_ref_unfreeze(src, expected);
 	if (err)
 		return err;

@@ -463,20 +463,19 @@ static unsigned int count_flagged(struct list_head *folios)
 	return nr;
 }
 
-static bool prepare_batch(struct pinpage_batch *batch)
+static void prepare_batch(struct pinpage_batch *batch)
 {
 	u32 start = 0, g, c;
 
 	if (!batch->nr_claims)
-		return false;
-	if (!alloc_items(batch)) {
-		for (g = 0; g < batch->nr_groups; g++)
-			start = prepare_group(batch, &batch->groups[g], start);
-		return true;
+		return;
+	if (alloc_items(batch)) {
+		for (c = 0; c < batch->nr_claims; c++)
+			batch->claims[c].refused = true;
+		return;
 	}
-	for (c = 0; c < batch->nr_claims; c++)
-		batch->claims[batch->claims[c].first].refused = true;
-	return false;
+	for (g = 0; g < batch->nr_groups; g++)
+		start = prepare_group(batch, &batch->groups[g], start);
 }
 
 /**

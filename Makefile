@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0
+# The front door; "make help" says what is behind it. Everything made goes to out/.
+
+S := $(CURDIR)/scripts
+SELFTESTS ?= pinpage
+export KERNEL CONFIG FRAGMENT SELFTESTS FORCE JOBS ACCEL TIMEOUT
+MAKEFLAGS += --no-print-directory
+
+# Options of this make are not meant for the makes inside.
+unexport MAKEFLAGS MFLAGS MAKELEVEL
+
+.PHONY: help run test series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+help:
+	@sed -n 's/^#: \{0,1\}//p' Makefile
+
+#: pinpage: a Linux kernel patch series, and what builds, tests and mails it.
+#: The base is Debian's linux-source-6.12; all that is made stands in out/.
+#:
+#: The two that matter, from a fresh machine (as root they install what is missing):
+#:   make run         build the patched kernel, boot it in QEMU, print the proof; out/run.csv
+#:   make test        static checks, round trip, KUnit, kselftests on a debug and a plain kernel
+run: guest-plain
+	@$S/run
+
+test: deps
+	@$S/mkbase
+	@$S/test
+
+#:
+#: The series:
+#:   make series      mails for git am, in out/series/
+#:   make tree        out/tree: a git tree of the base, one commit for each patch
+#:   make fold        the way back: commits of out/tree into patches/ and new files
+#:   make bisect      each patch builds on its own, with and without CONFIG_PINPAGE
+series:
+	@$S/mkseries
+	@if [ -n "$(KERNEL)" ] || [ -f /usr/src/linux-source-6.12.tar.xz ]; then \
+		$S/mkbase && $S/am-base out/series out/am; \
+	else \
+		echo "no base here (linux-source-6.12), so not checked by git am"; \
+	fi
+
+tree: base
+	@$S/mktree
+
+fold:
+	@$S/fold
+
+bisect: tree
+	@$S/bisect
+
+#:
+#: Kernels:
+#:   make kernel      build out/tree: the guest of the tests, or CONFIG=/path/to/.config
+#:   make menuconfig  choose what the series adds; every later build follows
+#:   make deb         Debian packages for CONFIG=/path/to/.config, in out/deb/
+#:   make shell       boot the patched guest to a prompt
+kernel: tree
+	@$S/kernel $(if $(CONFIG),user,plain)
+
+menuconfig: tree
+	@$S/deps menu
+	@$S/menuconfig
+
+deb:
+	@$S/deps deb
+	@$S/mkbase
+	@$S/mktree
+	@$S/mkdeb
+
+guest-plain guest-debug: guest-%: tree
+	@$S/kernel $*
+	@$S/mkinitramfs $* $(SELFTESTS)
+
+shell: guest-plain
+	@$S/guest plain shell --shell
+
+#:
+#: Upkeep:
+#:   make deps        install missing packages, or name them
+#:   make clean       remove what was built (out/tree stays: your work may be in it)
+#:   make distclean   remove out/
+deps:
+	@$S/deps
+
+base: deps
+	@$S/mkbase
+
+.PHONY: distclean
+clean:
+	rm -rf out/build out/kunit out/bisect out/roundtrip out/am out/series out/logs out/deb out/*.csv
+
+distclean:
+	@$S/distclean
+
+#:
+#: Settings:
+#:   KERNEL=DIR       another 6.12.y tree as the base; copied, never changed
+#:   CONFIG=FILE      the .config to build for (kernel, deb)
+#:   FRAGMENT=FILE    instead of what menuconfig or pinpage.config sets
+#:   SELFTESTS=LIST   kselftest directories to build and run
+#:   FORCE=1          tree: drop work in out/tree; fold: overwrite patches/ with out/tree
+#:   JOBS=N           instead of one for each processor
+#:   ACCEL=kvm        guests by KVM instead of emulation
+#:   TIMEOUT=S        seconds a test guest may take

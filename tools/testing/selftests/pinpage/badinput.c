@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Bad input, each with its errno and nothing changed; and no memory, which is
+ * an error like any other.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "pinpage_util.h"
+
+#define NR	16
+
+FIXTURE(badinput) {
+	int fd;
+	char *at;
+	int64_t balance;
+};
+
+static int64_t pin_balance(void)
+{
+	return read_event("nr_foll_pin_acquired") - read_event("nr_foll_pin_released");
+}
+
+FIXTURE_SETUP(badinput)
+{
+	char why[128];
+
+	self->fd = device_open(why, sizeof(why));
+	if (self->fd < 0)
+		SKIP(return, "%s", why);
+	self->at = map_anon(NR);
+	ASSERT_NE(NULL, self->at);
+	user_fill(self->at, NR, SEED_USER);
+	self->balance = pin_balance();
+}
+
+/* Whatever went wrong: no pin is left, no page flagged, and pins work still. */
+FIXTURE_TEARDOWN(badinput)
+{
+	int i, id;
+
+	EXPECT_EQ(self->balance, pin_balance());
+	for (i = 0; i < NR; i++)
+		EXPECT_FALSE(page_flag(user_pfn(self->at + i * PAGE), KPF_PINPAGE));
+	id = dev_pin_range(self->fd, TEST_PINPAGE_USER, self->at, NR, TEST_PINPAGE_WRITE, 0);
+	EXPECT_GT(id, 0);
+	EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+	munmap(self->at, NR * PAGE);
+	close(self->fd);
+}
+
+static int pin(struct _test_data_badinput *self, int kind, void *at, size_t pages,
+	       int flags)
+{
+	return dev_pin_range(self->fd, kind, at, pages, flags, 0);
+}
+
+/* Calls of the interface that no driver should make. */
+TEST_F_TIMEOUT(badinput, misuse, TEST_SECONDS)
+{
+	static const struct {
+		unsigned int misuse;
+		int error;
+	} cases[] = {
+		{ TEST_PINPAGE_NO_OPS, -EINVAL },
+		{ TEST_PINPAGE_NO_PREPARE, -EINVAL },
+		{ TEST_PINPAGE_NO_COMPLETE, -EINVAL },
+		{ TEST_PINPAGE_NO_NAME, -EINVAL },
+		{ TEST_PINPAGE_SAME_NAME, -EEXIST },
+		{ TEST_PINPAGE_REGISTER_TWICE, -EEXIST },
+		{ TEST_PINPAGE_UNREGISTER_UNKNOWN, -ENODEV },
+		{ TEST_PINPAGE_UNREGISTER_BUSY, -EBUSY },
+		{ TEST_PINPAGE_UNKNOWN_SYSTEM, -ENODEV },
+		{ TEST_PINPAGE_NO_PAGES, -EINVAL },
+		{ TEST_PINPAGE_SLAB_PAGE, -EINVAL },
+		{ TEST_PINPAGE_ZERO_PAGE, -EINVAL },
+		{ TEST_PINPAGE_SET_TWICE, -EBUSY },
+		{ TEST_PINPAGE_CLEAR_UNSET, -ENOENT },
+		{ TEST_PINPAGE_UNPIN_UNSET, -ENOENT },
+		{ TEST_PINPAGE_GET_UNSET, -ENOENT },
+		{ TEST_PINPAGE_GET_BEYOND, -EINVAL },
+	};
+	/* For UNREGISTER_BUSY. */
+	int id = pin(self, TEST_PINPAGE_USER, self->at, 1, 0);
+	size_t i;
+
+	ASSERT_GT(id, 0);
+	ASSERT_EQ(TEST_PINPAGE_NR_MISUSES, ARRAY_SIZE(cases));
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		EXPECT_EQ(cases[i].error, dev_misuse(self->fd, cases[i].misuse))
+			TH_LOG("misuse %u", cases[i].misuse);
+	}
+	EXPECT_EQ(0, dev_check(self->fd, id, 1, SEED_USER));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+}
+
+TEST_F_TIMEOUT(badinput, hole, TEST_SECONDS)
+{
+	static const int kinds[] = { TEST_PINPAGE_USER, TEST_PINPAGE_SET, TEST_PINPAGE_GET };
+	char *at = map_anon(NR);
+	size_t i;
+
+	ASSERT_NE(NULL, at);
+	ASSERT_EQ(0, munmap(at + NR / 2 * PAGE, PAGE));
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		EXPECT_EQ(-EFAULT, pin(self, kinds[i], at, NR, TEST_PINPAGE_WRITE));
+		EXPECT_EQ(-EFAULT, pin(self, kinds[i], at + NR / 2 * PAGE, 1, 0));
+	}
+	munmap(at, NR * PAGE);
+}
+
+TEST_F_TIMEOUT(badinput, permission, TEST_SECONDS)
+{
+	int id;
+
+	ASSERT_EQ(0, mprotect(self->at + PAGE, PAGE, PROT_READ));
+	EXPECT_EQ(-EFAULT, pin(self, TEST_PINPAGE_USER, self->at, NR, TEST_PINPAGE_WRITE));
+	id = pin(self, TEST_PINPAGE_USER, self->at, NR, 0);
+	EXPECT_GT(id, 0);
+	/* Pinned for reading, so the device does not write. */
+	EXPECT_EQ(-EPERM, dev_fill(self->fd, id, NR, SEED_DEVICE));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+	ASSERT_EQ(0, mprotect(self->at + PAGE, PAGE, PROT_NONE));
+	EXPECT_EQ(-EFAULT, pin(self, TEST_PINPAGE_USER, self->at, NR, 0));
+	ASSERT_EQ(0, mprotect(self->at + PAGE, PAGE, PROT_READ | PROT_WRITE));
+}
+
+/* The special mapping that each process has. */
+TEST_F_TIMEOUT(badinput, special_mapping, TEST_SECONDS)
+{
+	unsigned long from = 0, to;
+	char line[256];
+	FILE *maps = fopen("/proc/self/maps", "r");
+
+	ASSERT_NE(NULL, maps);
+	while (fgets(line, sizeof(line), maps))
+		if (strstr(line, "[vvar]") && sscanf(line, "%lx-%lx", &from, &to) == 2)
+			break;
+	fclose(maps);
+	if (!from)
+		SKIP(return, "no vvar");
+	EXPECT_EQ(-EFAULT, pin(self, TEST_PINPAGE_USER, (void *)from, 1, 0));
+	EXPECT_EQ(-EFAULT, pin(self, TEST_PINPAGE_SET, (void *)from, 1, 0));
+}
+
+/* As FOLL_LONGTERM: the file system would not learn of the device's writes. */
+TEST_F_TIMEOUT(badinput, dirty_tracking, TEST_SECONDS)
+{
+	int backing = make_file(NR), id;
+	char *at;
+
+	if (backing < 0)
+		SKIP(return, "no disk file system");
+	at = mmap(NULL, NR * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, backing, 0);
+	ASSERT_NE(MAP_FAILED, at);
+	user_fill(at, NR, SEED_USER);
+	EXPECT_EQ(-EFAULT, pin(self, TEST_PINPAGE_LONGTERM, at, NR, TEST_PINPAGE_WRITE));
+	EXPECT_EQ(-EFAULT, pin(self, TEST_PINPAGE_USER, at, NR, TEST_PINPAGE_WRITE));
+	EXPECT_EQ(-EFAULT, pin(self, TEST_PINPAGE_USER, at, NR,
+			       TEST_PINPAGE_WRITE | TEST_PINPAGE_UNMOVABLE));
+	id = pin(self, TEST_PINPAGE_USER, at, NR, 0);
+	EXPECT_GT(id, 0);
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+	munmap(at, NR * PAGE);
+	close(backing);
+}
+
+/* Memory that was never written: a pin for long does not take the zero page. */
+TEST_F_TIMEOUT(badinput, zero_page, TEST_SECONDS)
+{
+	char *at = map_anon(NR);
+	int id;
+
+	ASSERT_NE(NULL, at);
+	/* The zero page, for all. */
+	EXPECT_EQ(0, at[0]);
+	EXPECT_EQ(-EINVAL, pin(self, TEST_PINPAGE_GET, at, 1, 0));
+	EXPECT_EQ(-EINVAL, pin(self, TEST_PINPAGE_SET, at, 1, 0));
+	id = pin(self, TEST_PINPAGE_USER, at, 1, 0);
+	EXPECT_GT(id, 0);
+	at[0] = 1;
+	EXPECT_EQ(user_pfn(at), dev_pfn(self->fd, id, 0));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+	munmap(at, NR * PAGE);
+}
+
+TEST_F_TIMEOUT(badinput, twice_in_a_set, TEST_SECONDS)
+{
+	static const int kinds[] = { TEST_PINPAGE_SET, TEST_PINPAGE_GET };
+	int backing = make_memfd(1), id;
+	size_t i;
+	char *at;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		EXPECT_EQ(-EEXIST, pin(self, kinds[i], self->at, NR, TEST_PINPAGE_TWICE));
+	EXPECT_EQ(-EEXIST, pin(self, TEST_PINPAGE_KERNEL, NULL, NR, TEST_PINPAGE_TWICE));
+
+	/* One page, mapped at two places of the range. */
+	ASSERT_LE(0, backing);
+	at = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, backing, 0);
+	ASSERT_NE(MAP_FAILED, at);
+	ASSERT_EQ(at + PAGE, mmap(at + PAGE, PAGE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_FIXED, backing, 0));
+	at[0] = 1;
+	EXPECT_EQ(-EEXIST, pin(self, TEST_PINPAGE_USER, at, 2, TEST_PINPAGE_WRITE));
+	id = pin(self, TEST_PINPAGE_USER, at + PAGE, 1, TEST_PINPAGE_WRITE);
+	EXPECT_GT(id, 0);
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+	munmap(at, 2 * PAGE);
+	close(backing);
+}
+
+TEST_F_TIMEOUT(badinput, flags, TEST_SECONDS)
+{
+	static const int kinds[] = {
+		TEST_PINPAGE_USER, TEST_PINPAGE_SET, TEST_PINPAGE_GET, TEST_PINPAGE_KERNEL,
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		EXPECT_EQ(-EINVAL, pin(self, kinds[i],
+				       kinds[i] == TEST_PINPAGE_KERNEL ? NULL : self->at,
+				       NR, TEST_PINPAGE_BAD_FLAGS));
+}
+
+TEST_F_TIMEOUT(badinput, memfd, TEST_SECONDS)
+{
+	struct test_pinpage_pin arg = {
+		.kind = TEST_PINPAGE_MEMFD,
+		.len = NR * PAGE,
+	};
+	int fd;
+
+	arg.fd = 1000;
+	EXPECT_EQ(-EBADF, dev_pin(self->fd, arg));
+	arg.fd = self->fd;
+	EXPECT_EQ(-EINVAL, dev_pin(self->fd, arg));
+	fd = make_memfd(NR / 2);
+	ASSERT_LE(0, fd);
+	arg.fd = fd;
+	EXPECT_EQ(-EINVAL, dev_pin(self->fd, arg));
+	close(fd);
+}
+
+/* The driver itself: what its own interface refuses. */
+TEST_F_TIMEOUT(badinput, driver, TEST_SECONDS)
+{
+	struct test_pinpage_pin good = {
+		.kind = TEST_PINPAGE_USER,
+		.addr = (uintptr_t)self->at,
+		.len = NR * PAGE,
+		.stride = 1,
+	}, arg;
+	uint64_t word = 0;
+	size_t i;
+	int id;
+
+	for (i = 0; i < 10; i++) {
+		arg = good;
+		switch (i) {
+		case 0:
+			arg.kind = TEST_PINPAGE_NR_KINDS;
+			break;
+		case 1:
+			arg.len = 0;
+			break;
+		case 2:
+			arg.addr++;
+			break;
+		case 3:
+			arg.len--;
+			break;
+		case 4:
+			arg.system = 99;
+			break;
+		case 5:
+			arg.flags = ~TEST_PINPAGE_PIN_FLAGS;
+			break;
+		case 6:
+			arg.id = 1;
+			break;
+		case 7:
+			arg.stride = 2;
+			break;
+		case 8:
+			arg.addr = -PAGE;
+			break;
+		case 9:
+			arg.from = 1;
+			break;
+		}
+		EXPECT_EQ(-EINVAL, dev_pin(self->fd, arg))
+			TH_LOG("case %zu", i);
+	}
+	EXPECT_EQ(-1, ioctl(self->fd, _IO('P', 0x7f), NULL));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(-1, ioctl(self->fd, TEST_PINPAGE_PIN, NULL));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-ENOENT, dev_unpin(self->fd, 12345));
+	EXPECT_EQ(-ENOENT, dev_check(self->fd, 12345, 1, 0));
+	EXPECT_EQ(-EINVAL, dev_misuse(self->fd, TEST_PINPAGE_NR_MISUSES));
+
+	id = dev_pin(self->fd, good);
+	ASSERT_GT(id, 0);
+	EXPECT_EQ(-EINVAL, dev_check(self->fd, id, NR + 1, SEED_USER));
+	EXPECT_EQ(-EINVAL, dev_access(self->fd, id, &word, NR * PAGE, 8, false, 0));
+	EXPECT_EQ(-EFAULT, dev_access(self->fd, id, NULL, 0, 8, false, 0));
+	EXPECT_EQ(-EINVAL, dev_policy(self->fd, (struct test_pinpage_policy){
+		.id = id, .mode = 3 }));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+	EXPECT_EQ(-ENOENT, dev_unpin(self->fd, id));
+}
+
+/* Fault injection */
+
+static int set_fault(const char *name, const char *what, const char *value)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", name, what);
+	return write_text(path, value);
+}
+
+/* Let one allocation in so many of this task fail. */
+static bool start_faults(const char *name, const char *probability)
+{
+	if (set_fault(name, "task-filter", "Y") || set_fault(name, "times", "-1") ||
+	    set_fault(name, "interval", "1") || set_fault(name, "verbose", "0"))
+		return false;
+	/* For fail_page_alloc: all orders, and those that may sleep. */
+	set_fault(name, "min-order", "0");
+	set_fault(name, "ignore-gfp-wait", "N");
+	set_fault(name, "space", "0");
+	set_fault(name, "probability", probability);
+	return true;
+}
+
+static void stop_faults(const char *name)
+{
+	set_fault(name, "probability", "0");
+	set_fault(name, "task-filter", "N");
+}
+
+static int fail_here(bool on)
+{
+	return write_text("/proc/self/make-it-fail", on ? "1" : "0");
+}
+
+/* One pin under fire, which works or says -ENOMEM, and leaves nothing behind. */
+static void faulty_pin(struct __test_metadata *_metadata, struct _test_data_badinput *self,
+		       int kind, int *failed)
+{
+	void *at = kind == TEST_PINPAGE_KERNEL ? NULL : self->at;
+	int id, ret;
+
+	fail_here(true);
+	id = pin(self, kind, at, NR, TEST_PINPAGE_WRITE);
+	fail_here(false);
+	if (id < 0) {
+		EXPECT_TRUE(id == -ENOMEM || id == -EFAULT)
+			TH_LOG("kind %d: %d", kind, id);
+		(*failed)++;
+		return;
+	}
+	/* The move needs memory, too; it happens or it does not. */
+	fail_here(true);
+	if (at && have_two_nodes())
+		move_to(0, at, NR, !node_of(at));
+	fail_here(false);
+	EXPECT_EQ(0, dev_order(self->fd, id));
+	if (at)
+		EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
+	fail_here(true);
+	ret = dev_unpin(self->fd, id);
+	fail_here(false);
+	if (ret) {
+		EXPECT_EQ(-ENOMEM, ret);
+		EXPECT_EQ(0, dev_unpin(self->fd, id));
+	}
+}
+
+static void faulty_pins(struct __test_metadata *_metadata, struct _test_data_badinput *self,
+			const char *name)
+{
+	static const int kinds[] = {
+		TEST_PINPAGE_USER, TEST_PINPAGE_SET, TEST_PINPAGE_GET, TEST_PINPAGE_KERNEL,
+	};
+	int round, failed = 0;
+
+	/* pagemap, vmstat and the like are read outside of the fire. */
+	for (round = 0; round < 400; round++)
+		faulty_pin(_metadata, self, kinds[round % ARRAY_SIZE(kinds)], &failed);
+	stop_faults(name);
+	EXPECT_LT(0, failed);
+	EXPECT_EQ(self->balance, pin_balance());
+	EXPECT_EQ(0, user_check(self->at, NR, SEED_USER));
+}
+
+TEST_F_TIMEOUT(badinput, failslab, TEST_SECONDS)
+{
+	if (fail_here(false) || !start_faults("failslab", "20"))
+		SKIP(return, "no fault injection");
+	faulty_pins(_metadata, self, "failslab");
+}
+
+TEST_F_TIMEOUT(badinput, fail_page_alloc, TEST_SECONDS)
+{
+	if (fail_here(false) || !start_faults("fail_page_alloc", "20"))
+		SKIP(return, "no fault injection");
+	faulty_pins(_metadata, self, "fail_page_alloc");
+}
+
+TEST_HARNESS_MAIN

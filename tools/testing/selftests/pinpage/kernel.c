@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pages of a driver's own, that no process has mapped and no LRU lists: they
+ * move by compaction and for CMA, with their content and what the driver keeps
+ * in struct page.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "pinpage_util.h"
+
+#define NR	512
+#define TAKE	2048
+
+FIXTURE(kernel) {
+	int fd;
+	int id;
+	struct cma cma;
+	size_t taken;
+	uint64_t *pfns;
+};
+
+FIXTURE_VARIANT(kernel) {
+	int system;
+	int flags;
+};
+
+FIXTURE_VARIANT_ADD(kernel, copied) { .system = 0 };
+FIXTURE_VARIANT_ADD(kernel, copied_mapping) { .flags = TEST_PINPAGE_MAPPING };
+FIXTURE_VARIANT_ADD(kernel, own_migrate) { .system = TEST_PINPAGE_SYSTEM_COPY };
+FIXTURE_VARIANT_ADD(kernel, own_migrate_mapping) {
+	.system = TEST_PINPAGE_SYSTEM_COPY, .flags = TEST_PINPAGE_MAPPING,
+};
+
+static int alloc_pages(int fd, size_t pages, int system, int flags)
+{
+	return dev_pin_range(fd, TEST_PINPAGE_KERNEL, NULL, pages, flags, system);
+}
+
+/* Another owner of what @from has. */
+static int share_pages(int fd, int kind, int from, size_t first, size_t pages, int system)
+{
+	struct test_pinpage_pin pin = {
+		.kind = kind,
+		.addr = first * PAGE,
+		.len = pages * PAGE,
+		.flags = TEST_PINPAGE_FROM,
+		.system = system,
+		.from = from,
+	};
+
+	return dev_pin(fd, pin);
+}
+
+FIXTURE_SETUP(kernel)
+{
+	char why[128];
+
+	self->fd = device_open(why, sizeof(why));
+	if (self->fd < 0)
+		SKIP(return, "%s", why);
+	find_cma(&self->cma);
+	self->pfns = calloc(NR, sizeof(*self->pfns));
+	ASSERT_NE(NULL, self->pfns);
+	self->id = alloc_pages(self->fd, NR, variant->system, variant->flags);
+	ASSERT_GT(self->id, 0);
+	ASSERT_EQ(0, dev_fill(self->fd, self->id, NR, SEED_DEVICE));
+}
+
+FIXTURE_TEARDOWN(kernel)
+{
+	struct test_pinpage_counters count;
+
+	cma_give(&self->cma, self->taken);
+	count = dev_count(self->fd, self->id);
+	EXPECT_TRUE(account_balanced(&count));
+	EXPECT_EQ(0, dev_check(self->fd, self->id, NR, SEED_DEVICE));
+	EXPECT_EQ(0, dev_unpin(self->fd, self->id));
+	close(self->fd);
+}
+
+static void remember(struct _test_data_kernel *self)
+{
+	size_t i;
+
+	for (i = 0; i < NR; i++)
+		self->pfns[i] = dev_pfn(self->fd, self->id, i);
+}
+
+static size_t count_moved(struct _test_data_kernel *self)
+{
+	size_t i, moved = 0;
+
+	for (i = 0; i < NR; i++)
+		moved += self->pfns[i] != dev_pfn(self->fd, self->id, i);
+	return moved;
+}
+
+/* Content, fields, flag: all there. */
+static void expect_intact(struct __test_metadata *_metadata, struct _test_data_kernel *self)
+{
+	struct test_pinpage_place place;
+	size_t i;
+
+	EXPECT_EQ(0, dev_check(self->fd, self->id, NR, SEED_DEVICE));
+	EXPECT_EQ(0, dev_order(self->fd, self->id));
+	for (i = 0; i < NR; i++) {
+		place = dev_place(self->fd, self->id, i);
+		ASSERT_EQ(TEST_PINPAGE_FLAGGED | TEST_PINPAGE_INTACT, place.flags);
+		ASSERT_TRUE(page_flag(place.pfn, KPF_PINPAGE));
+	}
+}
+
+static int compact(void)
+{
+	return write_text("/proc/sys/vm/compact_memory", "1");
+}
+
+TEST_F_TIMEOUT(kernel, compaction, TEST_SECONDS)
+{
+	struct test_pinpage_counters count;
+
+	if (access("/proc/sys/vm/compact_memory", W_OK))
+		SKIP(return, "no compaction");
+	remember(self);
+	EXPECT_EQ(0, compact());
+	EXPECT_LT(0, count_moved(self));
+	expect_intact(_metadata, self);
+	count = dev_count(self->fd, self->id);
+	EXPECT_EQ(variant->system == TEST_PINPAGE_SYSTEM_COPY ? count.moved : 0,
+		  count.migrates);
+}
+
+/* Nobody else than the owner has these pages, and he says no. */
+TEST_F_TIMEOUT(kernel, refused, TEST_SECONDS)
+{
+	struct test_pinpage_policy no = {
+		.id = self->id, .refusals = 1000000, .refusal = -EBUSY,
+	};
+	struct test_pinpage_policy yes = { .id = self->id };
+
+	remember(self);
+	ASSERT_EQ(0, dev_policy(self->fd, no));
+	EXPECT_EQ(0, compact());
+	EXPECT_EQ(0, count_moved(self));
+	EXPECT_LT(0, dev_count(self->fd, self->id).refused);
+	expect_intact(_metadata, self);
+	ASSERT_EQ(0, dev_policy(self->fd, yes));
+	EXPECT_EQ(0, compact());
+	EXPECT_LT(0, count_moved(self));
+	expect_intact(_metadata, self);
+}
+
+/* His copy does not work out: for now, for this time, or nonsense. */
+TEST_F_TIMEOUT(kernel, migrate_refused, TEST_SECONDS)
+{
+	static const int values[] = { -EAGAIN, -EBUSY, -ENOMEM, 5 };
+	struct test_pinpage_policy policy = { .id = self->id };
+	size_t i;
+
+	if (variant->system != TEST_PINPAGE_SYSTEM_COPY)
+		SKIP(return, "this one has no migrate()");
+	for (i = 0; i < ARRAY_SIZE(values); i++) {
+		remember(self);
+		policy.migrate_refusals = 1000000;
+		policy.migrate_refusal = values[i];
+		ASSERT_EQ(0, dev_policy(self->fd, policy));
+		EXPECT_EQ(0, compact());
+		EXPECT_EQ(0, count_moved(self));
+		EXPECT_EQ(0, dev_count(self->fd, self->id).migrates);
+		expect_intact(_metadata, self);
+	}
+	EXPECT_LT(0, dev_count(self->fd, self->id).stayed);
+	policy.migrate_refusals = 0;
+	ASSERT_EQ(0, dev_policy(self->fd, policy));
+	EXPECT_EQ(0, compact());
+	EXPECT_LT(0, count_moved(self));
+	expect_intact(_metadata, self);
+}
+
+/* One reference more than the owners have. */
+TEST_F_TIMEOUT(kernel, foreign, TEST_SECONDS)
+{
+	int id = share_pages(self->fd, TEST_PINPAGE_REF, self->id, 0, NR, 0);
+
+	ASSERT_GT(id, 0);
+	remember(self);
+	EXPECT_EQ(0, compact());
+	EXPECT_EQ(0, count_moved(self));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+	EXPECT_EQ(0, compact());
+	EXPECT_LT(0, count_moved(self));
+	expect_intact(_metadata, self);
+}
+
+/* Two owners: of all pages, and of some. */
+TEST_F_TIMEOUT(kernel, nested, TEST_SECONDS)
+{
+	struct test_pinpage_counters count;
+	int all, some;
+	size_t i;
+
+	all = share_pages(self->fd, TEST_PINPAGE_KERNEL, self->id, 0, NR, 1);
+	ASSERT_GT(all, 0);
+	some = share_pages(self->fd, TEST_PINPAGE_KERNEL, all, 10, 20, 2);
+	ASSERT_GT(some, 0);
+	/* He refuses, so what he shares stays. */
+	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){
+		.id = some, .refusals = 1000000, .refusal = -EBUSY }));
+	remember(self);
+	EXPECT_EQ(0, compact());
+	EXPECT_LT(0, count_moved(self));
+	for (i = 10; i < 30; i++)
+		EXPECT_EQ(self->pfns[i], dev_pfn(self->fd, self->id, i));
+	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){ .id = some }));
+	EXPECT_EQ(0, compact());
+	for (i = 0; i < NR; i++)
+		ASSERT_EQ(dev_pfn(self->fd, self->id, i), dev_pfn(self->fd, all, i));
+	for (i = 10; i < 30; i++)
+		EXPECT_EQ(dev_pfn(self->fd, self->id, i), dev_pfn(self->fd, some, i - 10));
+	EXPECT_EQ(0, dev_check(self->fd, all, NR, SEED_DEVICE));
+	expect_intact(_metadata, self);
+	count = dev_count(self->fd, some);
+	EXPECT_TRUE(account_balanced(&count));
+	EXPECT_EQ(0, dev_unpin(self->fd, some));
+	count = dev_count(self->fd, all);
+	EXPECT_TRUE(account_balanced(&count));
+	EXPECT_EQ(0, dev_unpin(self->fd, all));
+}
+
+/* Take CMA memory, from its beginning, until no page of the buffer is in what was taken. */
+TEST_F_TIMEOUT(kernel, cma, TEST_SECONDS)
+{
+	size_t i, inside = 0, before;
+
+	if (!self->cma.count)
+		SKIP(return, "no CMA area in debugfs");
+	remember(self);
+	for (i = 0; i < NR; i++)
+		inside += in_cma(&self->cma, self->pfns[i]);
+	if (!inside)
+		SKIP(return, "no page in CMA");
+	before = count_moved(self);
+	while (count_moved(self) == before && !cma_take(&self->cma, TAKE))
+		self->taken += TAKE;
+	EXPECT_LT(0, self->taken);
+	EXPECT_LT(before, count_moved(self));
+	expect_intact(_metadata, self);
+}
+
+/* Allocate and free while compaction goes round. */
+static void *keep_compacting(void *stop)
+{
+	while (!__atomic_load_n((bool *)stop, __ATOMIC_ACQUIRE))
+		compact();
+	return NULL;
+}
+
+TEST_F_TIMEOUT(kernel, free_while_moving, TEST_SECONDS)
+{
+	struct test_pinpage_counters count;
+	bool stop = false;
+	pthread_t thread;
+	int round, id;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_compacting, &stop));
+	for (round = 0; round < 200; round++) {
+		id = alloc_pages(self->fd, NR, variant->system, variant->flags);
+		ASSERT_GT(id, 0);
+		EXPECT_EQ(0, dev_fill(self->fd, id, NR, round));
+		EXPECT_EQ(0, dev_check(self->fd, id, NR, round));
+		count = dev_count(self->fd, id);
+		EXPECT_EQ(0, count.violations);
+		EXPECT_EQ(0, dev_unpin(self->fd, id));
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	expect_intact(_metadata, self);
+}
+
+TEST_HARNESS_MAIN

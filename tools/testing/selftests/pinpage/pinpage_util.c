@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pinpage_util.h"
+
+int device_open(char *why, size_t len)
+{
+	const char *path = "/dev/pinpage_test";
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 && errno == ENOENT &&
+	    !system("modprobe -q test_pinpage >/dev/null 2>&1"))
+		fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		snprintf(why, len, "%s: %s", path, strerror(errno));
+	return fd;
+}
+
+static int do_ioctl(int fd, unsigned long cmd, void *arg)
+{
+	return ioctl(fd, cmd, arg) < 0 ? -errno : 0;
+}
+
+int dev_pin(int fd, struct test_pinpage_pin pin)
+{
+	int ret;
+
+	if (!pin.stride)
+		pin.stride = 1;
+	ret = do_ioctl(fd, TEST_PINPAGE_PIN, &pin);
+	return ret ? ret : (int)pin.id;
+}
+
+int dev_pin_range(int fd, int kind, void *at, size_t pages, int flags, int system)
+{
+	struct test_pinpage_pin pin = {
+		.kind = kind,
+		.addr = (uintptr_t)at,
+		.len = pages * PAGE,
+		.flags = flags,
+		.system = system,
+	};
+
+	return dev_pin(fd, pin);
+}
+
+/* Pages that came back in the wrong place are an error here. */
+int dev_unpin(int fd, int id)
+{
+	struct test_pinpage_unpin unpin = { .id = id, .flags = TEST_PINPAGE_DIRTY };
+	int ret = do_ioctl(fd, TEST_PINPAGE_UNPIN, &unpin);
+
+	return ret ? ret : unpin.misplaced ? -EUCLEAN : 0;
+}
+
+int dev_access(int fd, int id, void *data, size_t offset, size_t len, bool write,
+	       int flags)
+{
+	struct test_pinpage_access access = {
+		.id = id,
+		.flags = flags,
+		.offset = offset,
+		.len = len,
+		.ptr = (uintptr_t)data,
+	};
+
+	return do_ioctl(fd, write ? TEST_PINPAGE_WRITE_TO : TEST_PINPAGE_READ, &access);
+}
+
+static int64_t do_pattern(int fd, unsigned long cmd, int id, size_t pages, uint64_t seed)
+{
+	struct test_pinpage_fill fill = {
+		.id = id,
+		.nr = pages,
+		.stride = 1,
+		.seed = seed,
+		.len = PAGE,
+	};
+	int ret = do_ioctl(fd, cmd, &fill);
+
+	return ret ? ret : (int64_t)fill.bad_bytes;
+}
+
+int dev_fill(int fd, int id, size_t pages, uint64_t seed)
+{
+	return do_pattern(fd, TEST_PINPAGE_FILL, id, pages, seed);
+}
+
+int64_t dev_check(int fd, int id, size_t pages, uint64_t seed)
+{
+	return do_pattern(fd, TEST_PINPAGE_CHECK, id, pages, seed);
+}
+
+int64_t dev_order(int fd, int id)
+{
+	struct test_pinpage_order order = { .id = id };
+	int ret = do_ioctl(fd, TEST_PINPAGE_ORDER, &order);
+
+	return ret ? ret : (int64_t)order.misplaced;
+}
+
+int dev_policy(int fd, struct test_pinpage_policy policy)
+{
+	return do_ioctl(fd, TEST_PINPAGE_POLICY, &policy);
+}
+
+struct test_pinpage_counters dev_count(int fd, int id)
+{
+	struct test_pinpage_counters count = { .id = id };
+
+	/* Nobody takes this for a balanced account. */
+	if (do_ioctl(fd, TEST_PINPAGE_COUNTERS, &count))
+		count.violations = ~0ULL;
+	return count;
+}
+
+struct test_pinpage_place dev_place(int fd, int id, size_t page)
+{
+	struct test_pinpage_place place = {};
+	struct test_pinpage_where where = {
+		.id = id,
+		.first = page,
+		.nr = 1,
+		.ptr = (uintptr_t)&place,
+	};
+
+	if (do_ioctl(fd, TEST_PINPAGE_WHERE, &where))
+		place.pfn = 0;
+	return place;
+}
+
+uint64_t dev_pfn(int fd, int id, size_t page)
+{
+	return dev_place(fd, id, page).pfn;
+}
+
+int dev_misuse(int fd, unsigned int misuse)
+{
+	return do_ioctl(fd, TEST_PINPAGE_MISUSE, &misuse);
+}
+
+bool account_balanced(const struct test_pinpage_counters *c)
+{
+	return !c->violations && !c->paused && !c->in_prepare && !c->in_complete &&
+	       c->prepares == c->completes + c->refused;
+}
+
+void *map_anon(size_t pages)
+{
+	void *at = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED)
+		return NULL;
+	madvise(at, pages * PAGE, MADV_NOHUGEPAGE);
+	return at;
+}
+
+int make_memfd(size_t pages)
+{
+	int fd = memfd_create("pinpage", MFD_CLOEXEC);
+
+	if (fd >= 0 && ftruncate(fd, pages * PAGE)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static bool on_disk(const char *path)
+{
+	struct statfs fs;
+
+	return !statfs(path, &fs) && fs.f_type != TMPFS_MAGIC &&
+	       fs.f_type != RAMFS_MAGIC;
+}
+
+int make_file(size_t pages)
+{
+	static const char * const dirs[] = { ".", "/mnt", "/var/tmp" };
+	char path[64];
+	unsigned int i;
+	int fd;
+
+	for (i = 0; i < 3; i++) {
+		if (!on_disk(dirs[i]))
+			continue;
+		snprintf(path, sizeof(path), "%s/pinpage.XXXXXX", dirs[i]);
+		fd = mkostemp(path, O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		unlink(path);
+		if (!ftruncate(fd, pages * PAGE))
+			return fd;
+		close(fd);
+	}
+	return -1;
+}
+
+void user_fill(void *at, size_t pages, uint64_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		test_pinpage_write((__u64 *)((char *)at + i * PAGE), 0, PAGE / 8, seed, i);
+}
+
+uint64_t user_check(const void *at, size_t pages, uint64_t seed)
+{
+	uint64_t bad = 0;
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		bad += test_pinpage_compare((const __u64 *)((const char *)at + i * PAGE),
+					    0, PAGE / 8, seed, i);
+	return bad;
+}
+
+static uint64_t read_entry(const char *path, uint64_t index)
+{
+	uint64_t entry = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	if (pread(fd, &entry, sizeof(entry), index * sizeof(entry)) != sizeof(entry))
+		entry = 0;
+	close(fd);
+	return entry;
+}
+
+uint64_t user_pfn(const void *at)
+{
+	uint64_t entry = read_entry("/proc/self/pagemap", (uintptr_t)at / PAGE);
+
+	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
+}
+
+bool page_flag(uint64_t pfn, int bit)
+{
+	return read_entry("/proc/kpageflags", pfn) >> bit & 1;
+}
+
+uint64_t read_event(const char *name)
+{
+	unsigned long long value, found = 0;
+	char line[128], word[64];
+	FILE *f = fopen("/proc/vmstat", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%63s %llu", word, &value) == 2 && !strcmp(word, name))
+			found = value;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+int64_t read_number(const char *path)
+{
+	long long value;
+	FILE *f = fopen(path, "r");
+
+	if (!f)
+		return -errno;
+	if (fscanf(f, "%lld", &value) != 1)
+		value = -EINVAL;
+	fclose(f);
+	return value;
+}
+
+int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+bool have_two_nodes(void)
+{
+	return !access("/sys/devices/system/node/node0", F_OK) &&
+	       !access("/sys/devices/system/node/node1", F_OK);
+}
+
+static long do_move_pages(int pid, size_t pages, void **at, int *nodes, int *status)
+{
+	return syscall(__NR_move_pages, pid, pages, at, nodes, status, MPOL_MF_MOVE);
+}
+
+int node_of(const void *at)
+{
+	void *page = (void *)at;
+	int status = -1;
+
+	return do_move_pages(0, 1, &page, NULL, &status) ? -errno : status;
+}
+
+size_t move_to(int pid, void *at, size_t pages, int node)
+{
+	int *nodes = calloc(pages, sizeof(*nodes));
+	int *status = calloc(pages, sizeof(*status));
+	void **pages_at = calloc(pages, sizeof(*pages_at));
+	size_t i, there = 0;
+
+	for (i = 0; i < pages && nodes && status && pages_at; i++) {
+		pages_at[i] = (char *)at + i * PAGE;
+		nodes[i] = node;
+	}
+	/* What it says of pages that failed is not exact: ask. */
+	do_move_pages(pid, pages, pages_at, nodes, status);
+	if (!do_move_pages(pid, pages, pages_at, NULL, status))
+		for (i = 0; i < pages; i++)
+			there += status[i] == node;
+	free(nodes);
+	free(status);
+	free(pages_at);
+	return there;
+}
+
+size_t move_away(void *at, size_t pages)
+{
+	size_t i, left = 0;
+	char *page = at;
+
+	for (i = 0; i < pages; i++, page += PAGE)
+		left += move_to(0, page, 1, !node_of(page));
+	return left;
+}
+
+int bind_here(void *at, size_t pages, int node)
+{
+	unsigned long mask = 1UL << node;
+
+	return syscall(__NR_mbind, at, pages * PAGE, MPOL_BIND, &mask, 64UL,
+		       MPOL_MF_MOVE) ? -errno : 0;
+}
+
+/* Negative: wherever. */
+int prefer_node(int node)
+{
+	unsigned long mask = node < 0 ? 0 : 1UL << node;
+
+	return syscall(__NR_set_mempolicy, node < 0 ? MPOL_DEFAULT : MPOL_PREFERRED,
+		       node < 0 ? NULL : &mask, 64UL) ? -errno : 0;
+}
+
+static int64_t cma_number(const char *name, const char *what)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/cma/%s/%s", name, what);
+	return read_number(path);
+}
+
+/* The largest area. */
+bool find_cma(struct cma *cma)
+{
+	DIR *dir = opendir("/sys/kernel/debug/cma");
+	struct dirent *entry;
+	int64_t count;
+
+	memset(cma, 0, sizeof(*cma));
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		count = cma_number(entry->d_name, "count");
+		if (count <= (int64_t)cma->count)
+			continue;
+		cma->count = count;
+		cma->base = cma_number(entry->d_name, "base_pfn");
+		snprintf(cma->name, sizeof(cma->name), "%.63s", entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return cma->count;
+}
+
+bool in_cma(const struct cma *cma, uint64_t pfn)
+{
+	return pfn >= cma->base && pfn < cma->base + cma->count;
+}
+
+static int cma_write(const struct cma *cma, const char *what, size_t pages)
+{
+	char path[512], text[32];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/cma/%s/%s", cma->name, what);
+	snprintf(text, sizeof(text), "%zu", pages);
+	return write_text(path, text);
+}
+
+int cma_take(const struct cma *cma, size_t pages)
+{
+	return cma_write(cma, "alloc", pages);
+}
+
+void cma_give(const struct cma *cma, size_t pages)
+{
+	if (pages)
+		cma_write(cma, "free", pages);
+}
+
+uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ULL + t.tv_nsec / 1000000;
+}
+
+void sleep_ms(unsigned int ms)
+{
+	struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
+
+	nanosleep(&t, NULL);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the pinpage selftests share. Functions return a negative errno. */
+#ifndef _PINPAGE_UTIL_H
+#define _PINPAGE_UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <lib/test_pinpage_uapi.h>
+
+/* Emulated machines with all debugging are slow. */
+#define TEST_SECONDS	900
+
+#define PAGE		((size_t)4096)
+
+/* include/linux/kernel-page-flags.h, which is not installed */
+#define KPF_KSM		21
+#define KPF_PINPAGE	43
+
+/* Two patterns that differ in every byte of a page. */
+#define SEED_USER	0x1122334455667788ULL
+#define SEED_DEVICE	0xeeddccbbaa998877ULL
+
+/* The device; -1 with a reason to skip. */
+int device_open(char *why, size_t len);
+
+int dev_pin(int fd, struct test_pinpage_pin pin);
+int dev_pin_range(int fd, int kind, void *at, size_t pages, int flags, int system);
+int dev_unpin(int fd, int id);
+int dev_access(int fd, int id, void *data, size_t offset, size_t len, bool write,
+	       int flags);
+int dev_fill(int fd, int id, size_t pages, uint64_t seed);
+int64_t dev_check(int fd, int id, size_t pages, uint64_t seed);
+int64_t dev_order(int fd, int id);
+int dev_policy(int fd, struct test_pinpage_policy policy);
+struct test_pinpage_counters dev_count(int fd, int id);
+struct test_pinpage_place dev_place(int fd, int id, size_t page);
+uint64_t dev_pfn(int fd, int id, size_t page);
+int dev_misuse(int fd, unsigned int misuse);
+
+/* A balanced account: nothing is paused, each prepare ended one way. */
+bool account_balanced(const struct test_pinpage_counters *c);
+
+void *map_anon(size_t pages);
+int make_memfd(size_t pages);
+/* In the current directory; -1 where it can't be, or is no disk's. */
+int make_file(size_t pages);
+void user_fill(void *at, size_t pages, uint64_t seed);
+uint64_t user_check(const void *at, size_t pages, uint64_t seed);
+
+/* 0: not present, or not for us to see */
+uint64_t user_pfn(const void *at);
+bool page_flag(uint64_t pfn, int bit);
+uint64_t read_event(const char *name);
+int64_t read_number(const char *path);
+int write_text(const char *path, const char *text);
+
+/* The NUMA nodes with memory that pages can be moved between, or false. */
+bool have_two_nodes(void);
+int node_of(const void *at);
+/* Move by move_pages(2), wherever they are: how many are on @node afterwards. */
+size_t move_to(int pid, void *at, size_t pages, int node);
+/* Move all of them to where they are not: how many have left. */
+size_t move_away(void *at, size_t pages);
+int bind_here(void *at, size_t pages, int node);
+int prefer_node(int node);
+
+struct cma {
+	char name[64];
+	uint64_t base, count;	/* in pages */
+};
+
+bool find_cma(struct cma *cma);
+bool in_cma(const struct cma *cma, uint64_t pfn);
+int cma_take(const struct cma *cma, size_t pages);
+void cma_give(const struct cma *cma, size_t pages);
+
+/* Milliseconds of CLOCK_MONOTONIC. */
+uint64_t now_ms(void);
+void sleep_ms(unsigned int ms);
+
+#endif /* _PINPAGE_UTIL_H */

@@ -18,9 +18,13 @@
 #include <linux/highmem.h>
 #include <linux/kthread.h>
 #include <linux/migrate.h>
+#include <linux/mm_inline.h>
+#include <linux/pagemap.h>
 #include <linux/sched.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 
+#include "../../internal.h"
 #include "../internal.h"
 
 /*
@@ -215,6 +219,18 @@ static inline void test_complete(struct pinpage_set *set,
 	test_breach(owner, test_forgotten(owner, call));
 }
 
+/* The fields that are the owner's. */
+static inline void test_move_fields(struct folio *dst, struct folio *src)
+{
+	dst->mapping = src->mapping;
+	dst->index = src->index;
+	dst->private = src->private;
+	set_mask_bits(&dst->flags, 0, src->flags & TEST_OWNER_FLAGS);
+	src->mapping = NULL;
+	src->private = NULL;
+	set_mask_bits(&src->flags, TEST_OWNER_FLAGS, 0);
+}
+
 /* Inverts what it copies, so that one can tell who has copied. */
 static inline int test_migrate(struct pinpage_set *set, struct folio *dst,
 			       struct folio *src, enum migrate_mode mode)
@@ -224,6 +240,7 @@ static inline int test_migrate(struct pinpage_set *set, struct folio *dst,
 	unsigned int i;
 
 	owner->migrates++;
+	test_check_context(owner);
 	test_breach(owner, !folio_test_locked(dst) || !folio_test_locked(src));
 	test_breach(owner, folio_ref_count(src));
 	if (owner->migrate)
@@ -232,6 +249,7 @@ static inline int test_migrate(struct pinpage_set *set, struct folio *dst,
 	to = folio_address(dst);
 	for (i = 0; i < folio_size(src) / sizeof(*from); i++)
 		to[i] = ~from[i];
+	test_move_fields(dst, src);
 	return 0;
 }
 
@@ -294,8 +312,12 @@ static inline int test_init(struct kunit *test)
 /* Is @owner->pages[i] the first one of its folio there? */
 static inline bool test_first(struct test_owner *owner, unsigned long i)
 {
-	return !i || page_folio(owner->pages[i]) !=
-		     page_folio(owner->pages[i - 1]);
+	struct folio *folio = page_folio(owner->pages[i]);
+
+	while (i-- && folio_test_large(folio))
+		if (page_folio(owner->pages[i]) == folio)
+			return false;
+	return true;
 }
 
 /* What a case may have stored in the fields that are the owner's. */
@@ -457,6 +479,74 @@ static inline void test_isolate(struct kunit *test, struct test_owner *owner)
 			continue;
 		folio = page_folio(owner->pages[i]);
 		KUNIT_ASSERT_TRUE(test, __pinpage_isolate(&folio->page));
+		list_add_tail(&folio->lru, &fixture->folios);
+	}
+}
+
+static inline void test_fput(void *file)
+{
+	fput(file);
+}
+
+/* A file of @nr pages, which are in its page cache and on the LRU. */
+static inline struct file *test_new_file(struct kunit *test, unsigned long nr,
+					 struct page **pages)
+{
+	struct file *file = shmem_file_setup("pinpage-kunit", nr << PAGE_SHIFT,
+					     VM_NORESERVE);
+	unsigned long i;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, test_fput, file),
+			0);
+	for (i = 0; i < nr; i++) {
+		pages[i] = shmem_read_mapping_page(file->f_mapping, i);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(pages[i]));
+		put_page(pages[i]);
+	}
+	lru_add_drain_all();
+	return file;
+}
+
+/* An owner of system @i of the pages of a file, pinned unless PINPAGE_GET. */
+static inline struct test_owner *test_file_owner(struct kunit *test, int i,
+						 unsigned long nr,
+						 unsigned int flags)
+{
+	struct test_owner *owner = test_blank_owner(test, nr, flags);
+	struct file *file = test_new_file(test, nr, owner->pages);
+	pgoff_t offset;
+	struct folio *folio;
+
+	while (owner->nr < nr) {
+		loff_t at = owner->nr << PAGE_SHIFT;
+
+		KUNIT_ASSERT_EQ(test, memfd_pin_folios(file, at, at, &folio, 1,
+						       &offset), 1);
+		if (flags & PINPAGE_GET) {
+			folio_get(folio);
+			unpin_folio(folio);
+		}
+		KUNIT_ASSERT_PTR_EQ(test, folio_page(folio, 0),
+				    owner->pages[owner->nr++]);
+	}
+	test_set(test, owner, i);
+	return owner;
+}
+
+/* Isolate the folios of a set of file pages. */
+static inline void test_isolate_lru(struct kunit *test,
+				    struct test_owner *owner)
+{
+	struct test_fixture *fixture = test->priv;
+	struct folio *folio;
+	unsigned long i;
+
+	for (i = 0; i < owner->nr; i++) {
+		folio = page_folio(owner->pages[i]);
+		KUNIT_ASSERT_TRUE(test, folio_isolate_lru(folio));
+		node_stat_add_folio(folio, NR_ISOLATED_ANON +
+				    folio_is_file_lru(folio));
 		list_add_tail(&folio->lru, &fixture->folios);
 	}
 }

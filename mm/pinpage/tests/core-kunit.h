@@ -91,14 +91,14 @@ static void core_test_unregister(struct kunit *test)
 }
 
 /* What a call that fails may not change. */
-struct core_state {
+struct core_snap {
 	unsigned long nr_sets, memory;
 	int refs;
 	bool flagged;
 };
 
-static void core_get_state(struct kunit *test, struct page *page,
-			   struct core_state *state)
+static void core_take_snap(struct kunit *test, struct page *page,
+			   struct core_snap *state)
 {
 	struct test_fixture *fixture = test->priv;
 
@@ -114,15 +114,15 @@ static void core_expect_refused(struct kunit *test, struct page **pages,
 {
 	struct test_fixture *fixture = test->priv;
 	struct pinpage_set *set;
-	struct core_state before, after;
+	struct core_snap before, after;
 	struct page *page = pages && nr ? pages[0] : NULL;
 
 	set = kunit_kzalloc(test, sizeof(*set), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, set);
-	core_get_state(test, page, &before);
+	core_take_snap(test, page, &before);
 	KUNIT_EXPECT_EQ(test, set_pinpage(&fixture->systems[0], set, pages, nr,
 					  flags), err);
-	core_get_state(test, page, &after);
+	core_take_snap(test, page, &after);
 	KUNIT_EXPECT_EQ(test, before.nr_sets, after.nr_sets);
 	KUNIT_EXPECT_EQ(test, before.memory, after.memory);
 	KUNIT_EXPECT_EQ(test, before.refs, after.refs);

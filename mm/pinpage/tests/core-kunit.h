@@ -609,6 +609,7 @@ static struct kunit_suite core_test_suite = {
 	.exit = test_exit,
 	.test_cases = core_test_cases,
 };
+
 kunit_test_suite(core_test_suite);
 
 #endif /* _MM_PINPAGE_TESTS_CORE_H */

@@ -20,6 +20,7 @@
 #include <linux/migrate.h>
 #include <linux/mm_inline.h>
 #include <linux/pagemap.h>
+#include <linux/preempt.h>
 #include <linux/sched.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
@@ -94,7 +95,7 @@ static inline void test_breach(struct test_owner *owner, bool breach)
 static inline void test_check_context(struct test_owner *owner)
 {
 	test_breach(owner, !(current->flags & PF_MEMALLOC_NOIO));
-	test_breach(owner, in_atomic() || irqs_disabled());
+	test_breach(owner, IS_ENABLED(CONFIG_PREEMPT_COUNT) && !preemptible());
 }
 
 /* Is @item what its owner knows, and quiet for call @call (0: for none)? */

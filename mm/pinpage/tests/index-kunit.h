@@ -823,6 +823,7 @@ static struct kunit_suite index_test_suite = {
 	.exit = index_exit,
 	.test_cases = index_test_cases,
 };
+
 kunit_test_suite(index_test_suite);
 
 #endif /* _MM_PINPAGE_TESTS_INDEX_H */

@@ -1062,6 +1062,7 @@ static struct kunit_suite migrate_test_suite = {
 	.exit = test_exit,
 	.test_cases = migrate_test_cases,
 };
+
 kunit_test_suite(migrate_test_suite);
 
 #endif /* _MM_PINPAGE_TESTS_MIGRATE_H */

@@ -579,6 +579,78 @@ static void core_test_leave(struct kunit *test)
 			   folio_test_pinpage(page_folio(owner->pages[0])));
 }
 
+/* pinpage_pin_user() fails with @err; no page of @at is pinned. */
+static void core_expect_unpinned(struct kunit *test, unsigned long at,
+				 unsigned long nr, unsigned int gup_flags,
+				 unsigned int flags, int err)
+{
+	struct test_fixture *fixture = test->priv;
+	struct pinpage_set *set;
+	struct page *pages[8];
+
+	set = kunit_kzalloc(test, sizeof(*set), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, set);
+	KUNIT_EXPECT_EQ(test, pinpage_pin_user(&fixture->systems[0], set, at,
+					       nr, gup_flags, flags, pages),
+			err);
+	KUNIT_EXPECT_EQ(test, fixture->systems[0].nr_sets, 0);
+	KUNIT_EXPECT_EQ(test, clear_pinpage(set, NULL), -ENOENT);
+}
+
+static void core_test_pin_user_bad(struct kunit *test)
+{
+	unsigned long at = test_mmap(test, 8, PROT_READ | PROT_WRITE);
+	unsigned long ro = test_mmap(test, 8, PROT_READ);
+	struct test_owner *owner;
+
+	KUNIT_ASSERT_EQ(test, vm_munmap(at + 4 * PAGE_SIZE, PAGE_SIZE), 0);
+	core_expect_unpinned(test, at, 0, 0, 0, -EINVAL);
+	core_expect_unpinned(test, at, 4, 0, PINPAGE_KERNEL, -EINVAL);
+	core_expect_unpinned(test, at, 4, 0, PINPAGE_GET, -EINVAL);
+	core_expect_unpinned(test, at, 8, FOLL_WRITE, 0, -EFAULT);
+	core_expect_unpinned(test, at, 8, FOLL_WRITE, PINPAGE_UNMOVABLE,
+			     -EFAULT);
+	core_expect_unpinned(test, ro, 8, FOLL_WRITE, 0, -EFAULT);
+	core_expect_unpinned(test, at, ULONG_MAX, 0, 0, -EOVERFLOW);
+
+	/* What is left of all this is nothing. */
+	owner = test_user_owner(test, 0, at, 4);
+	KUNIT_EXPECT_EQ(test, page_ref_count(owner->pages[3]),
+			1 + GUP_PIN_COUNTING_BIAS);
+	test_expect_sane(test, owner);
+}
+
+static void core_test_pin_user(struct kunit *test)
+{
+	struct test_fixture *fixture = test->priv;
+	unsigned long at = test_mmap(test, 4, PROT_READ | PROT_WRITE);
+	struct test_owner *owner = test_user_owner(test, 0, at, 4);
+	struct page *page = owner->pages[1];
+	struct pinpage_set *fixed;
+	struct page *pages[2];
+
+	test_expect_sane(test, owner);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1 + GUP_PIN_COUNTING_BIAS);
+
+	fixed = kunit_kzalloc(test, sizeof(*fixed), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, fixed);
+	KUNIT_ASSERT_EQ(test, pinpage_pin_user(&fixture->systems[1], fixed,
+					       at + PAGE_SIZE + 17, 2, 0,
+					       PINPAGE_UNMOVABLE, pages), 0);
+	KUNIT_EXPECT_PTR_EQ(test, pages[0], page);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page),
+			1 + 2 * GUP_PIN_COUNTING_BIAS);
+	KUNIT_EXPECT_EQ(test, pinpage_unpin_user(fixed, true), 0);
+	KUNIT_EXPECT_TRUE(test, folio_test_dirty(page_folio(page)));
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1 + GUP_PIN_COUNTING_BIAS);
+
+	/* Unpinned along with the set: nothing is left to be put. */
+	owner->nr = 0;
+	KUNIT_EXPECT_EQ(test, pinpage_unpin_user(&owner->set, false), 0);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+	KUNIT_EXPECT_FALSE(test, folio_test_pinpage(page_folio(page)));
+}
+
 static struct kunit_case core_test_cases[] = {
 	KUNIT_CASE(core_test_register_bad),
 	KUNIT_CASE(core_test_register_twice),
@@ -600,6 +672,8 @@ static struct kunit_case core_test_cases[] = {
 	KUNIT_CASE(core_test_nr_sets),
 	KUNIT_CASE(core_test_module),
 	KUNIT_CASE(core_test_leave),
+	KUNIT_CASE(core_test_pin_user_bad),
+	KUNIT_CASE(core_test_pin_user),
 	{}
 };
 

@@ -19,11 +19,13 @@
 #include <linux/kthread.h>
 #include <linux/migrate.h>
 #include <linux/mm_inline.h>
+#include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/preempt.h>
 #include <linux/sched.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 
 #include "../../internal.h"
 #include "../internal.h"
@@ -535,7 +537,35 @@ static inline struct test_owner *test_file_owner(struct kunit *test, int i,
 	return owner;
 }
 
-/* Isolate the folios of a set of file pages. */
+/* Anonymous memory of a process that consists of this case. */
+static inline unsigned long test_mmap(struct kunit *test, unsigned long nr,
+				      unsigned long prot)
+{
+	unsigned long at = kunit_vm_mmap(test, NULL, 0, nr << PAGE_SHIFT, prot,
+					 MAP_PRIVATE | MAP_ANONYMOUS, 0);
+
+	if (!at || IS_ERR_VALUE(at))
+		kunit_skip(test, "no process on this architecture");
+	return at;
+}
+
+/* An owner of system @i that pins @nr pages from @at. */
+static inline struct test_owner *test_user_owner(struct kunit *test, int i,
+						 unsigned long at,
+						 unsigned long nr)
+{
+	struct test_fixture *fixture = test->priv;
+	struct test_owner *owner = test_blank_owner(test, nr, 0);
+
+	KUNIT_ASSERT_EQ(test, pinpage_pin_user(&fixture->systems[i],
+					       &owner->set, at, nr, FOLL_WRITE,
+					       0, owner->pages), 0);
+	owner->nr = nr;
+	lru_add_drain_all();
+	return owner;
+}
+
+/* Isolate the folios of a set of pages on the LRU. */
 static inline void test_isolate_lru(struct kunit *test,
 				    struct test_owner *owner)
 {

@@ -1017,6 +1017,94 @@ static void migrate_test_late_set(struct kunit *test)
 	migrate_expect_calls(test, late, 0, 0);
 }
 
+/* What the process reads at @at, by its page table. */
+static unsigned long migrate_wrong_user(unsigned long at, unsigned long nr)
+{
+	unsigned long i, wrong = 0;
+	u32 word;
+
+	for (i = 0; i < nr; i++, at += PAGE_SIZE)
+		if (get_user(word, (u32 __user *)at) ||
+		    word != migrate_word(i, 0))
+			wrong++;
+	return wrong;
+}
+
+/* Anonymous pages, mapped, pinned and exclusive, and so they remain. */
+static void migrate_test_user(struct kunit *test)
+{
+	struct test_fixture *fixture = test->priv;
+	unsigned long at = test_mmap(test, 6, PROT_READ | PROT_WRITE);
+	struct test_owner *owner = test_user_owner(test, 0, at, 6), *again;
+	struct page *from = owner->pages[5];
+
+	migrate_fill_all(owner);
+	test_isolate_lru(test, owner);
+	KUNIT_EXPECT_EQ(test, test_move(fixture, MIGRATE_SYNC), 6);
+	lru_add_drain_all();
+	migrate_expect_calls(test, owner, 1, 1);
+	KUNIT_EXPECT_EQ(test, owner->moved, 6);
+	KUNIT_EXPECT_PTR_NE(test, owner->pages[5], from);
+	KUNIT_EXPECT_EQ(test, page_ref_count(owner->pages[5]),
+			1 + GUP_PIN_COUNTING_BIAS);
+	KUNIT_EXPECT_TRUE(test, PageAnonExclusive(owner->pages[5]));
+	migrate_expect_content(test, owner, 0);
+	KUNIT_EXPECT_EQ(test, migrate_wrong_user(at, 6), 0);
+
+	/* The page table leads to the same pages. */
+	again = test_user_owner(test, 1, at, 6);
+	KUNIT_EXPECT_MEMEQ(test, again->pages, owner->pages,
+			   6 * sizeof(*again->pages));
+	test_isolate_lru(test, owner);
+	KUNIT_EXPECT_EQ(test, test_move(fixture, MIGRATE_ASYNC), 6);
+	migrate_expect_calls(test, owner, 2, 2);
+	migrate_expect_calls(test, again, 1, 1);
+	KUNIT_EXPECT_EQ(test, migrate_wrong_user(at, 6), 0);
+	migrate_expect_stats(test, 0, 12, 12, 0, 0, 0);
+}
+
+/* A pin that nobody knows of: the page stays, mapped and exclusive. */
+static void migrate_test_user_foreign(struct kunit *test)
+{
+	struct test_fixture *fixture = test->priv;
+	unsigned long at = test_mmap(test, 3, PROT_READ | PROT_WRITE);
+	struct test_owner *owner = test_user_owner(test, 0, at, 3);
+	struct page *page = owner->pages[1];
+
+	folio_add_pin(page_folio(page));
+	migrate_fill_all(owner);
+	test_isolate_lru(test, owner);
+	KUNIT_EXPECT_EQ(test, test_move(fixture, MIGRATE_SYNC), 2);
+	lru_add_drain_all();
+	migrate_expect_calls(test, owner, 1, 1);
+	KUNIT_EXPECT_PTR_EQ(test, owner->pages[1], page);
+	KUNIT_EXPECT_TRUE(test, PageAnonExclusive(page));
+	KUNIT_EXPECT_EQ(test, page_ref_count(page),
+			1 + 2 * GUP_PIN_COUNTING_BIAS);
+	KUNIT_EXPECT_EQ(test, migrate_wrong_user(at, 3), 0);
+	unpin_folio(page_folio(page));
+	migrate_expect_stats(test, 0, 2, 2, 0, 0, 1);
+}
+
+/* Nobody maps it any more when it moves, but the pin is still there. */
+static void migrate_test_user_gone(struct kunit *test)
+{
+	struct test_fixture *fixture = test->priv;
+	unsigned long at = test_mmap(test, 3, PROT_READ | PROT_WRITE);
+	struct test_owner *owner = test_user_owner(test, 0, at, 3);
+
+	migrate_fill_all(owner);
+	KUNIT_ASSERT_EQ(test, vm_munmap(at, 3 * PAGE_SIZE), 0);
+	lru_add_drain_all();
+	test_isolate_lru(test, owner);
+	test_move(fixture, MIGRATE_SYNC);
+	lru_add_drain_all();
+	migrate_expect_calls(test, owner, 1, 1);
+	migrate_expect_content(test, owner, 0);
+	KUNIT_EXPECT_EQ(test, page_ref_count(owner->pages[0]),
+			GUP_PIN_COUNTING_BIAS);
+}
+
 static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(migrate_test_agree),
 	KUNIT_CASE(migrate_test_refuse),
@@ -1053,6 +1141,9 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(migrate_test_file_foreign),
 	KUNIT_CASE(migrate_test_file_late),
 	KUNIT_CASE(migrate_test_late_set),
+	KUNIT_CASE(migrate_test_user),
+	KUNIT_CASE(migrate_test_user_foreign),
+	KUNIT_CASE(migrate_test_user_gone),
 	{}
 };
 

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -325,6 +326,68 @@ out:
 	if (backing >= 0)
 		close(backing);
 	free(before);
+}
+
+#define MEMORY	"/sys/devices/system/memory/"
+
+static void ignore(int sig)
+{
+}
+
+/* Without an end, where something in the block won't move: bounded. */
+static int set_block(uint64_t block, const char *state)
+{
+	char path[128];
+	int ret;
+
+	snprintf(path, sizeof(path), MEMORY "memory%llu/state", (unsigned long long)block);
+	alarm(30);
+	ret = write_text(path, state);
+	alarm(0);
+	return ret;
+}
+
+/* Pages of ours in a memory block. */
+static int in_block(struct _test_data_move *self, uint64_t block, uint64_t pages)
+{
+	int i, nr = 0;
+
+	for (i = 0; i < NR; i++)
+		nr += user_pfn(self->at + i * PAGE) / pages == block;
+	return nr;
+}
+
+/*
+ * A block of memory goes offline with pinned pages in it. It may have others
+ * in it that can't move: then it must not go without our pins either.
+ */
+TEST_F_TIMEOUT(move, offline, TEST_SECONDS)
+{
+	const struct sigaction action = { .sa_handler = ignore };
+	unsigned long long bytes = 0;
+	uint64_t block;
+	FILE *f;
+
+	f = fopen(MEMORY "block_size_bytes", "r");
+	if (!f)
+		SKIP(return, "no memory hotplug");
+	ASSERT_EQ(1, fscanf(f, "%llx", &bytes));
+	fclose(f);
+	sigaction(SIGALRM, &action, NULL);
+	block = user_pfn(self->at) / (bytes / PAGE);
+	if (!set_block(block, "offline")) {
+		EXPECT_EQ(0, in_block(self, block, bytes / PAGE));
+		check_sides(_metadata, self, variant, 1);
+		EXPECT_EQ(0, set_block(block, "online"));
+		return;
+	}
+	check_sides(_metadata, self, variant, 1);
+	ASSERT_EQ(0, dev_unpin(self->fd, self->id));
+	EXPECT_NE(0, set_block(block, "offline"));
+	set_block(block, "online");
+	self->id = pin_it(self->fd, variant->kind, self->at, NR, variant->flags,
+			  self->backing);
+	SKIP(return, "this block can't go offline, pinned or not");
 }
 
 TEST_HARNESS_MAIN

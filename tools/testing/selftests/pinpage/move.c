@@ -5,7 +5,6 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -67,11 +66,6 @@ FIXTURE_VARIANT_ADD(move, file_readonly) {
 FIXTURE_VARIANT_ADD(move, file_set) {
 	.memory = FILE_CACHE, .kind = TEST_PINPAGE_SET, .flags = TEST_PINPAGE_WRITE,
 };
-
-static int64_t pin_balance(void)
-{
-	return read_event("nr_foll_pin_acquired") - read_event("nr_foll_pin_released");
-}
 
 static int pin_it(int fd, int kind, void *at, size_t pages, int flags, int backing)
 {
@@ -291,6 +285,26 @@ TEST_F_TIMEOUT(move, under_load, TEST_SECONDS)
 	check_sides(_metadata, self, variant, 1);
 }
 
+static unsigned long long lowest(const uint64_t *pfns)
+{
+	uint64_t pfn = ~0ULL;
+	size_t i;
+
+	for (i = 0; i < NR_MANY; i++)
+		pfn = pfns[i] < pfn ? pfns[i] : pfn;
+	return pfn;
+}
+
+static unsigned long long highest(const uint64_t *pfns)
+{
+	uint64_t pfn = 0;
+	size_t i;
+
+	for (i = 0; i < NR_MANY; i++)
+		pfn = pfns[i] > pfn ? pfns[i] : pfn;
+	return pfn;
+}
+
 /*
  * Compaction goes up from the bottom: of many pages, some stand where it wants
  * them away, sooner or later.
@@ -300,12 +314,17 @@ TEST_F_TIMEOUT(move, compaction, TEST_SECONDS)
 	size_t i, moved = 0;
 	uint64_t *before;
 	int backing, id;
-	char *at;
+	char *at, *filler;
 
 	before = calloc(NR_MANY, sizeof(*before));
 	ASSERT_NE(NULL, before);
+	prefer_node(0);
+	filler = map_filler(FILLER);
+	ASSERT_NE(NULL, filler);
 	at = make_memory(variant->memory, NR_MANY, &backing);
 	ASSERT_NE(NULL, at);
+	munmap(filler, FILLER * PAGE);
+	prefer_node(-1);
 	id = pin_it(self->fd, variant->kind, at, NR_MANY, variant->flags, backing);
 	ASSERT_GT(id, 0);
 	for (i = 0; i < NR_MANY; i++)
@@ -316,7 +335,8 @@ TEST_F_TIMEOUT(move, compaction, TEST_SECONDS)
 		moved += before[i] != dev_pfn(self->fd, id, i);
 		ASSERT_EQ(dev_pfn(self->fd, id, i), user_pfn(at + i * PAGE));
 	}
-	EXPECT_LT(0, moved);
+	EXPECT_LT(0, moved)
+		TH_LOG("pages between pfns %#llx and %#llx", lowest(before), highest(before));
 	EXPECT_EQ(0, user_check(at, NR_MANY, SEED_USER));
 	EXPECT_EQ(0, dev_check(self->fd, id, NR_MANY, SEED_USER));
 	EXPECT_EQ(0, dev_order(self->fd, id));
@@ -326,68 +346,6 @@ out:
 	if (backing >= 0)
 		close(backing);
 	free(before);
-}
-
-#define MEMORY	"/sys/devices/system/memory/"
-
-static void ignore(int sig)
-{
-}
-
-/* Without an end, where something in the block won't move: bounded. */
-static int set_block(uint64_t block, const char *state)
-{
-	char path[128];
-	int ret;
-
-	snprintf(path, sizeof(path), MEMORY "memory%llu/state", (unsigned long long)block);
-	alarm(30);
-	ret = write_text(path, state);
-	alarm(0);
-	return ret;
-}
-
-/* Pages of ours in a memory block. */
-static int in_block(struct _test_data_move *self, uint64_t block, uint64_t pages)
-{
-	int i, nr = 0;
-
-	for (i = 0; i < NR; i++)
-		nr += user_pfn(self->at + i * PAGE) / pages == block;
-	return nr;
-}
-
-/*
- * A block of memory goes offline with pinned pages in it. It may have others
- * in it that can't move: then it must not go without our pins either.
- */
-TEST_F_TIMEOUT(move, offline, TEST_SECONDS)
-{
-	const struct sigaction action = { .sa_handler = ignore };
-	unsigned long long bytes = 0;
-	uint64_t block;
-	FILE *f;
-
-	f = fopen(MEMORY "block_size_bytes", "r");
-	if (!f)
-		SKIP(return, "no memory hotplug");
-	ASSERT_EQ(1, fscanf(f, "%llx", &bytes));
-	fclose(f);
-	sigaction(SIGALRM, &action, NULL);
-	block = user_pfn(self->at) / (bytes / PAGE);
-	if (!set_block(block, "offline")) {
-		EXPECT_EQ(0, in_block(self, block, bytes / PAGE));
-		check_sides(_metadata, self, variant, 1);
-		EXPECT_EQ(0, set_block(block, "online"));
-		return;
-	}
-	check_sides(_metadata, self, variant, 1);
-	ASSERT_EQ(0, dev_unpin(self->fd, self->id));
-	EXPECT_NE(0, set_block(block, "offline"));
-	set_block(block, "online");
-	self->id = pin_it(self->fd, variant->kind, self->at, NR, variant->flags,
-			  self->backing);
-	SKIP(return, "this block can't go offline, pinned or not");
 }
 
 TEST_HARNESS_MAIN

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
@@ -60,7 +59,6 @@ static int share_pages(int fd, int kind, int from, size_t first, size_t pages, i
 FIXTURE_SETUP(kernel)
 {
 	char why[128];
-	void *filler;
 
 	self->fd = device_open(why, sizeof(why));
 	if (self->fd < 0)
@@ -69,11 +67,8 @@ FIXTURE_SETUP(kernel)
 	self->pfns = calloc(NR, sizeof(*self->pfns));
 	ASSERT_NE(NULL, self->pfns);
 	prefer_node(0);
-	filler = map_filler(FILLER);
-	ASSERT_NE(NULL, filler);
 	self->id = alloc_pages(self->fd, NR, variant->system, variant->flags);
 	ASSERT_GT(self->id, 0);
-	munmap(filler, FILLER * PAGE);
 	prefer_node(-1);
 	ASSERT_EQ(0, dev_fill(self->fd, self->id, NR, SEED_DEVICE));
 }
@@ -125,9 +120,22 @@ static void expect_intact(struct __test_metadata *_metadata, struct _test_data_k
 	}
 }
 
-static int compact(void)
+/* Let compaction move the buffer. */
+static int compact(struct _test_data_kernel *self)
 {
-	return write_text("/proc/sys/vm/compact_memory", "1");
+	uint64_t pfn, lowest = ~0ULL;
+	struct holes holes;
+	int ret = -ENOSPC;
+	size_t i;
+
+	for (i = 0; i < NR; i++) {
+		pfn = dev_pfn(self->fd, self->id, i);
+		lowest = pfn < lowest ? pfn : lowest;
+	}
+	if (make_holes(&holes, lowest, NR / 4))
+		ret = write_text("/proc/sys/vm/compact_memory", "1");
+	fill_holes(&holes);
+	return ret;
 }
 
 TEST_F_TIMEOUT(kernel, compaction, TEST_SECONDS)
@@ -137,7 +145,7 @@ TEST_F_TIMEOUT(kernel, compaction, TEST_SECONDS)
 	if (access("/proc/sys/vm/compact_memory", W_OK))
 		SKIP(return, "no compaction");
 	remember(self);
-	EXPECT_EQ(0, compact());
+	ASSERT_EQ(0, compact(self));
 	EXPECT_LT(0, count_moved(self));
 	expect_intact(_metadata, self);
 	count = dev_count(self->fd, self->id);
@@ -155,12 +163,12 @@ TEST_F_TIMEOUT(kernel, refused, TEST_SECONDS)
 
 	remember(self);
 	ASSERT_EQ(0, dev_policy(self->fd, no));
-	EXPECT_EQ(0, compact());
+	ASSERT_EQ(0, compact(self));
 	EXPECT_EQ(0, count_moved(self));
 	EXPECT_LT(0, dev_count(self->fd, self->id).refused);
 	expect_intact(_metadata, self);
 	ASSERT_EQ(0, dev_policy(self->fd, yes));
-	EXPECT_EQ(0, compact());
+	ASSERT_EQ(0, compact(self));
 	EXPECT_LT(0, count_moved(self));
 	expect_intact(_metadata, self);
 }
@@ -179,7 +187,7 @@ TEST_F_TIMEOUT(kernel, migrate_refused, TEST_SECONDS)
 		policy.migrate_refusals = 1000000;
 		policy.migrate_refusal = values[i];
 		ASSERT_EQ(0, dev_policy(self->fd, policy));
-		EXPECT_EQ(0, compact());
+		ASSERT_EQ(0, compact(self));
 		EXPECT_EQ(0, count_moved(self));
 		EXPECT_EQ(0, dev_count(self->fd, self->id).migrates);
 		expect_intact(_metadata, self);
@@ -187,7 +195,7 @@ TEST_F_TIMEOUT(kernel, migrate_refused, TEST_SECONDS)
 	EXPECT_LT(0, dev_count(self->fd, self->id).stayed);
 	policy.migrate_refusals = 0;
 	ASSERT_EQ(0, dev_policy(self->fd, policy));
-	EXPECT_EQ(0, compact());
+	ASSERT_EQ(0, compact(self));
 	EXPECT_LT(0, count_moved(self));
 	expect_intact(_metadata, self);
 }
@@ -199,10 +207,10 @@ TEST_F_TIMEOUT(kernel, foreign, TEST_SECONDS)
 
 	ASSERT_GT(id, 0);
 	remember(self);
-	EXPECT_EQ(0, compact());
+	ASSERT_EQ(0, compact(self));
 	EXPECT_EQ(0, count_moved(self));
 	EXPECT_EQ(0, dev_unpin(self->fd, id));
-	EXPECT_EQ(0, compact());
+	ASSERT_EQ(0, compact(self));
 	EXPECT_LT(0, count_moved(self));
 	expect_intact(_metadata, self);
 }
@@ -222,12 +230,12 @@ TEST_F_TIMEOUT(kernel, nested, TEST_SECONDS)
 	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){
 		.id = some, .refusals = 1000000, .refusal = -EBUSY }));
 	remember(self);
-	EXPECT_EQ(0, compact());
+	ASSERT_EQ(0, compact(self));
 	EXPECT_LT(0, count_moved(self));
 	for (i = 10; i < 30; i++)
 		EXPECT_EQ(self->pfns[i], dev_pfn(self->fd, self->id, i));
 	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){ .id = some }));
-	EXPECT_EQ(0, compact());
+	ASSERT_EQ(0, compact(self));
 	for (i = 0; i < NR; i++)
 		ASSERT_EQ(dev_pfn(self->fd, self->id, i), dev_pfn(self->fd, all, i));
 	for (i = 10; i < 30; i++)
@@ -286,7 +294,7 @@ TEST_F_TIMEOUT(kernel, cma, TEST_SECONDS)
 static void *keep_compacting(void *stop)
 {
 	while (!__atomic_load_n((bool *)stop, __ATOMIC_ACQUIRE))
-		compact();
+		write_text("/proc/sys/vm/compact_memory", "1");
 	return NULL;
 }
 

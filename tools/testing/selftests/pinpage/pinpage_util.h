@@ -43,11 +43,17 @@ bool account_balanced(const struct test_pinpage_counters *c);
 
 void *map_anon(size_t pages);
 /*
- * Memory to be held while that of a test is allocated: it takes the free pages
- * among others, near the top of a zone, where compaction has left them.
+ * Compaction moves what it finds at the bottom of a zone to free pages in
+ * blocks further up that are in use in part, and not to free blocks: make such
+ * ones, with @want free pages above @pfn, on node 0.
  */
-#define FILLER		((size_t)16384)
-void *map_filler(size_t pages);
+struct holes {
+	char *at[8];
+	int nr;
+};
+
+bool make_holes(struct holes *holes, uint64_t pfn, size_t want);
+void fill_holes(struct holes *holes);
 int make_memfd(size_t pages);
 /* In the current directory; -1 where it can't be, or is no disk's. */
 int make_file(size_t pages);

@@ -37,6 +37,6 @@ kmake()
 		cc="ccache gcc"
 		export CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1
 	fi
-	make -C "$tree" CC="$cc" HOSTCC="$cc" KBUILD_BUILD_USER=pinpage KBUILD_BUILD_HOST=pinpage \
+	env -u KERNEL -u CONFIG -u FRAGMENT -u FORCE make -C "$tree" CC="$cc" HOSTCC="$cc" KBUILD_BUILD_USER=pinpage KBUILD_BUILD_HOST=pinpage \
 		KBUILD_BUILD_TIMESTAMP="2026-01-01 00:00:00 UTC" KBUILD_BUILD_VERSION=1 LOCALVERSION= "$@"
 }

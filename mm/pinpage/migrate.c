@@ -606,8 +606,10 @@ static void move_refs(struct folio *dst, struct folio *src, int refs, int pins)
 	folio_ref_add(dst, refs);
 	if (folio_has_pincount(dst))
 		atomic_add(pins, &dst->_pincount);
-	node_stat_mod_folio(dst, NR_FOLL_PIN_ACQUIRED, pins);
-	node_stat_mod_folio(src, NR_FOLL_PIN_RELEASED, pins);
+	if (folio_nid(dst) != folio_nid(src)) {
+		node_stat_mod_folio(dst, NR_FOLL_PIN_ACQUIRED, pins);
+		node_stat_mod_folio(src, NR_FOLL_PIN_RELEASED, pins);
+	}
 	if (folio_has_pincount(src))
 		atomic_sub(pins, &src->_pincount);
 	folio_ref_sub(src, refs);

@@ -21,11 +21,6 @@ FIXTURE(badinput) {
 	int64_t balance;
 };
 
-static int64_t pin_balance(void)
-{
-	return read_event("nr_foll_pin_acquired") - read_event("nr_foll_pin_released");
-}
-
 FIXTURE_SETUP(badinput)
 {
 	char why[128];

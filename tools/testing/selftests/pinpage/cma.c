@@ -14,12 +14,12 @@
 
 #define NR	1024
 #define TAKE	2048
+#define TRIES	64
 
 FIXTURE(cma) {
 	int fd;
 	struct cma cma;
 	size_t taken;
-	int backing;
 	char *at;
 	size_t first;		/* the first page in CMA, */
 	size_t nr;		/* and how many follow it there */
@@ -52,11 +52,13 @@ static void find_run(struct _test_data_cma *self)
 
 static bool map_filled(struct _test_data_cma *self, bool anon)
 {
+	int backing = anon ? -1 : make_memfd(NR);
 	void *at;
 
-	self->backing = anon ? -1 : make_memfd(NR);
 	at = mmap(NULL, NR * PAGE, PROT_READ | PROT_WRITE,
-		  anon ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, self->backing, 0);
+		  anon ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, backing, 0);
+	if (backing >= 0)
+		close(backing);
 	if (at == MAP_FAILED)
 		return false;
 	self->at = at;
@@ -65,27 +67,35 @@ static bool map_filled(struct _test_data_cma *self, bool anon)
 	return true;
 }
 
-/* The allocator decides who gets pages of CMA: ask on each node. */
+/*
+ * The allocator decides who gets pages of CMA, and when: ask on both nodes, and
+ * hold what it gives, until some of it is.
+ */
 FIXTURE_SETUP(cma)
 {
-	char why[128];
-	int node;
+	char why[128], *filler[TRIES];
+	int tries;
 
 	self->fd = device_open(why, sizeof(why));
 	if (self->fd < 0)
 		SKIP(return, "%s", why);
 	if (!find_cma(&self->cma))
 		SKIP(return, "no CMA area in debugfs");
-	for (node = -1; node < 2 && self->nr < 16; node++) {
-		if (self->at)
-			munmap(self->at, NR * PAGE);
-		prefer_node(node);
+	for (tries = 0; tries < TRIES; tries++) {
+		prefer_node(tries % 2);
 		ASSERT_TRUE(map_filled(self, variant->anon));
 		find_run(self);
+		if (self->nr >= 16)
+			break;
+		filler[tries] = self->at;
 	}
 	prefer_node(-1);
-	if (!self->nr)
-		SKIP(return, "the allocator gives no page of CMA");
+	if (tries == TRIES)
+		self->at = NULL;
+	while (tries--)
+		munmap(filler[tries], NR * PAGE);
+	if (!self->at)
+		SKIP(return, "the allocator gives no pages of CMA");
 }
 
 FIXTURE_TEARDOWN(cma)
@@ -131,10 +141,9 @@ static size_t count_inside(struct _test_data_cma *self, int id)
 
 TEST_F_TIMEOUT(cma, registered_stays, TEST_SECONDS)
 {
+	uint64_t *pfns = calloc(self->nr, sizeof(*pfns));
 	size_t i;
 	int id;
-
-	uint64_t *pfns = calloc(self->nr, sizeof(*pfns));
 
 	ASSERT_NE(NULL, pfns);
 	for (i = 0; i < self->nr; i++)

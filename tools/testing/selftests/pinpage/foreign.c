@@ -290,31 +290,33 @@ TEST_F_TIMEOUT(foreign, pageout, TEST_SECONDS)
 
 TEST_F_TIMEOUT(foreign, ksm, TEST_SECONDS)
 {
-	uint64_t end, pfn;
+	uint64_t end, pfns[2];
 	char *at;
 	int id;
 
 	if (access(KSM "run", W_OK))
 		SKIP(return, "no KSM");
-	/* Pages 0 and 1 are registered; the like of 2 and 3 merge. */
+	/* Pages 0 and 1 are alike, and registered; 2 and 3 are alike, and merge. */
 	at = map_anon(4);
 	ASSERT_NE(NULL, at);
-	memset(at, 0x5a, 4 * PAGE);
+	memset(at, 0x5a, 2 * PAGE);
+	memset(at + 2 * PAGE, 0xa5, 2 * PAGE);
 	id = dev_pin_range(self->fd, TEST_PINPAGE_USER, at, 2, TEST_PINPAGE_WRITE, 0);
 	ASSERT_GT(id, 0);
-	pfn = user_pfn(at);
+	pfns[0] = user_pfn(at);
+	pfns[1] = user_pfn(at + PAGE);
 	ASSERT_EQ(0, madvise(at, 4 * PAGE, MADV_MERGEABLE));
 	write_text(KSM "pages_to_scan", "1000");
 	write_text(KSM "sleep_millisecs", "1");
 	ASSERT_EQ(0, write_text(KSM "run", "1"));
 	for (end = now_ms() + 60000; now_ms() < end; sleep_ms(10))
-		if (page_flag(user_pfn(at + 2 * PAGE), KPF_KSM) &&
-		    page_flag(user_pfn(at + 3 * PAGE), KPF_KSM))
+		if (user_pfn(at + 2 * PAGE) == user_pfn(at + 3 * PAGE))
 			break;
-	EXPECT_TRUE(page_flag(user_pfn(at + 2 * PAGE), KPF_KSM));
-	EXPECT_FALSE(page_flag(user_pfn(at), KPF_KSM));
-	EXPECT_FALSE(page_flag(user_pfn(at + PAGE), KPF_KSM));
-	EXPECT_EQ(pfn, user_pfn(at));
+	EXPECT_EQ(user_pfn(at + 2 * PAGE), user_pfn(at + 3 * PAGE));
+	/* It has had its chance. */
+	sleep_ms(500);
+	EXPECT_EQ(pfns[0], user_pfn(at));
+	EXPECT_EQ(pfns[1], user_pfn(at + PAGE));
 	EXPECT_EQ(0, dev_count(self->fd, id).prepares);
 	EXPECT_EQ(0, write_text(KSM "run", "2"));
 	EXPECT_EQ(2, move_to(0, at, 2, !node_of(at)));

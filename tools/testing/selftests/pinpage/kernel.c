@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
@@ -59,6 +60,7 @@ static int share_pages(int fd, int kind, int from, size_t first, size_t pages, i
 FIXTURE_SETUP(kernel)
 {
 	char why[128];
+	void *filler;
 
 	self->fd = device_open(why, sizeof(why));
 	if (self->fd < 0)
@@ -66,8 +68,13 @@ FIXTURE_SETUP(kernel)
 	find_cma(&self->cma);
 	self->pfns = calloc(NR, sizeof(*self->pfns));
 	ASSERT_NE(NULL, self->pfns);
+	prefer_node(0);
+	filler = map_filler(FILLER);
+	ASSERT_NE(NULL, filler);
 	self->id = alloc_pages(self->fd, NR, variant->system, variant->flags);
 	ASSERT_GT(self->id, 0);
+	munmap(filler, FILLER * PAGE);
+	prefer_node(-1);
 	ASSERT_EQ(0, dev_fill(self->fd, self->id, NR, SEED_DEVICE));
 }
 
@@ -110,7 +117,10 @@ static void expect_intact(struct __test_metadata *_metadata, struct _test_data_k
 	EXPECT_EQ(0, dev_order(self->fd, self->id));
 	for (i = 0; i < NR; i++) {
 		place = dev_place(self->fd, self->id, i);
-		ASSERT_EQ(TEST_PINPAGE_FLAGGED | TEST_PINPAGE_INTACT, place.flags);
+		ASSERT_EQ(TEST_PINPAGE_FLAGGED | TEST_PINPAGE_INTACT, place.flags)
+			TH_LOG("page %zu, pfn %#llx, %u references, was at pfn %#llx", i,
+			       (unsigned long long)place.pfn, place.refs,
+			       (unsigned long long)self->pfns[i]);
 		ASSERT_TRUE(page_flag(place.pfn, KPF_PINPAGE));
 	}
 }
@@ -232,23 +242,43 @@ TEST_F_TIMEOUT(kernel, nested, TEST_SECONDS)
 	EXPECT_EQ(0, dev_unpin(self->fd, all));
 }
 
-/* Take CMA memory, from its beginning, until no page of the buffer is in what was taken. */
+static size_t count_inside(struct _test_data_kernel *self, int id)
+{
+	size_t i, inside = 0;
+
+	for (i = 0; i < NR; i++)
+		inside += in_cma(&self->cma, dev_pfn(self->fd, id, i));
+	return inside;
+}
+
+/*
+ * Allocate until a buffer has pages of CMA, then take from the area, from its
+ * beginning, until they have had to move.
+ */
 TEST_F_TIMEOUT(kernel, cma, TEST_SECONDS)
 {
-	size_t i, inside = 0, before;
+	int ids[128], nr;
 
 	if (!self->cma.count)
 		SKIP(return, "no CMA area in debugfs");
-	remember(self);
-	for (i = 0; i < NR; i++)
-		inside += in_cma(&self->cma, self->pfns[i]);
-	if (!inside)
+	ids[0] = self->id;
+	for (nr = 1; nr < 128 && !count_inside(self, self->id); nr++) {
+		prefer_node(nr % 2);
+		self->id = alloc_pages(self->fd, NR, variant->system, variant->flags);
+		ASSERT_GT(self->id, 0);
+		ASSERT_EQ(0, dev_fill(self->fd, self->id, NR, SEED_DEVICE));
+		ids[nr] = self->id;
+	}
+	prefer_node(-1);
+	if (!count_inside(self, self->id))
 		SKIP(return, "no page in CMA");
-	before = count_moved(self);
-	while (count_moved(self) == before && !cma_take(&self->cma, TAKE))
+	while (--nr)
+		EXPECT_EQ(0, dev_unpin(self->fd, ids[nr - 1]));
+	remember(self);
+	while (!count_moved(self) && !cma_take(&self->cma, TAKE))
 		self->taken += TAKE;
 	EXPECT_LT(0, self->taken);
-	EXPECT_LT(before, count_moved(self));
+	EXPECT_LT(0, count_moved(self));
 	expect_intact(_metadata, self);
 }
 

@@ -67,11 +67,6 @@ FIXTURE_VARIANT_ADD(move, file_set) {
 	.memory = FILE_CACHE, .kind = TEST_PINPAGE_SET, .flags = TEST_PINPAGE_WRITE,
 };
 
-static int64_t pin_balance(void)
-{
-	return read_event("nr_foll_pin_acquired") - read_event("nr_foll_pin_released");
-}
-
 static int pin_it(int fd, int kind, void *at, size_t pages, int flags, int backing)
 {
 	struct test_pinpage_pin pin = {
@@ -290,6 +285,26 @@ TEST_F_TIMEOUT(move, under_load, TEST_SECONDS)
 	check_sides(_metadata, self, variant, 1);
 }
 
+static unsigned long long lowest(const uint64_t *pfns)
+{
+	uint64_t pfn = ~0ULL;
+	size_t i;
+
+	for (i = 0; i < NR_MANY; i++)
+		pfn = pfns[i] < pfn ? pfns[i] : pfn;
+	return pfn;
+}
+
+static unsigned long long highest(const uint64_t *pfns)
+{
+	uint64_t pfn = 0;
+	size_t i;
+
+	for (i = 0; i < NR_MANY; i++)
+		pfn = pfns[i] > pfn ? pfns[i] : pfn;
+	return pfn;
+}
+
 /*
  * Compaction goes up from the bottom: of many pages, some stand where it wants
  * them away, sooner or later.
@@ -299,12 +314,17 @@ TEST_F_TIMEOUT(move, compaction, TEST_SECONDS)
 	size_t i, moved = 0;
 	uint64_t *before;
 	int backing, id;
-	char *at;
+	char *at, *filler;
 
 	before = calloc(NR_MANY, sizeof(*before));
 	ASSERT_NE(NULL, before);
+	prefer_node(0);
+	filler = map_filler(FILLER);
+	ASSERT_NE(NULL, filler);
 	at = make_memory(variant->memory, NR_MANY, &backing);
 	ASSERT_NE(NULL, at);
+	munmap(filler, FILLER * PAGE);
+	prefer_node(-1);
 	id = pin_it(self->fd, variant->kind, at, NR_MANY, variant->flags, backing);
 	ASSERT_GT(id, 0);
 	for (i = 0; i < NR_MANY; i++)
@@ -315,7 +335,8 @@ TEST_F_TIMEOUT(move, compaction, TEST_SECONDS)
 		moved += before[i] != dev_pfn(self->fd, id, i);
 		ASSERT_EQ(dev_pfn(self->fd, id, i), user_pfn(at + i * PAGE));
 	}
-	EXPECT_LT(0, moved);
+	EXPECT_LT(0, moved)
+		TH_LOG("pages between pfns %#llx and %#llx", lowest(before), highest(before));
 	EXPECT_EQ(0, user_check(at, NR_MANY, SEED_USER));
 	EXPECT_EQ(0, dev_check(self->fd, id, NR_MANY, SEED_USER));
 	EXPECT_EQ(0, dev_order(self->fd, id));

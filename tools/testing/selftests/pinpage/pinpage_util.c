@@ -171,6 +171,16 @@ void *map_anon(size_t pages)
 	return at;
 }
 
+void *map_filler(size_t pages)
+{
+	char *at = map_anon(pages);
+	size_t i;
+
+	for (i = 0; at && i < pages; i++)
+		at[i * PAGE] = 1;
+	return at;
+}
+
 int make_memfd(size_t pages)
 {
 	int fd = memfd_create("pinpage", MFD_CLOEXEC);
@@ -268,6 +278,13 @@ uint64_t read_event(const char *name)
 	if (f)
 		fclose(f);
 	return found;
+}
+
+int64_t pin_balance(void)
+{
+	/* What the processors have not added up yet is missing otherwise. */
+	write_text("/proc/sys/vm/stat_refresh", "1");
+	return read_event("nr_foll_pin_acquired") - read_event("nr_foll_pin_released");
 }
 
 int64_t read_number(const char *path)

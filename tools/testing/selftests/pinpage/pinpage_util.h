@@ -14,8 +14,7 @@
 
 #define PAGE		((size_t)4096)
 
-/* include/linux/kernel-page-flags.h, which is not installed */
-#define KPF_KSM		21
+/* include/linux/kernel-page-flags.h, which is not exported */
 #define KPF_PINPAGE	43
 
 /* Two patterns that differ in every byte of a page. */
@@ -43,6 +42,12 @@ int dev_misuse(int fd, unsigned int misuse);
 bool account_balanced(const struct test_pinpage_counters *c);
 
 void *map_anon(size_t pages);
+/*
+ * Memory to be held while that of a test is allocated: it takes the free pages
+ * among others, near the top of a zone, where compaction has left them.
+ */
+#define FILLER		((size_t)16384)
+void *map_filler(size_t pages);
 int make_memfd(size_t pages);
 /* In the current directory; -1 where it can't be, or is no disk's. */
 int make_file(size_t pages);
@@ -53,6 +58,8 @@ uint64_t user_check(const void *at, size_t pages, uint64_t seed);
 uint64_t user_pfn(const void *at);
 bool page_flag(uint64_t pfn, int bit);
 uint64_t read_event(const char *name);
+/* Pins in the whole system, acquired and not released. */
+int64_t pin_balance(void);
 int64_t read_number(const char *path);
 int write_text(const char *path, const char *text);
 

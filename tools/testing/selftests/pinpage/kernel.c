@@ -21,6 +21,7 @@ FIXTURE(kernel) {
 	int id;
 	struct cma cma;
 	size_t taken;
+	struct holes holes;
 	uint64_t *pfns;
 };
 
@@ -78,6 +79,7 @@ FIXTURE_TEARDOWN(kernel)
 	struct test_pinpage_counters count;
 
 	cma_give(&self->cma, self->taken);
+	drop_holes(&self->holes);
 	count = dev_count(self->fd, self->id);
 	EXPECT_TRUE(account_balanced(&count));
 	EXPECT_EQ(0, dev_check(self->fd, self->id, NR, SEED_DEVICE));
@@ -120,22 +122,45 @@ static void expect_intact(struct __test_metadata *_metadata, struct _test_data_k
 	}
 }
 
-/* Let compaction move the buffer. */
-static int compact(struct _test_data_kernel *self)
+static uint64_t lowest_pfn(int fd, int id)
 {
 	uint64_t pfn, lowest = ~0ULL;
-	struct holes holes;
-	int ret = -ENOSPC;
 	size_t i;
 
 	for (i = 0; i < NR; i++) {
-		pfn = dev_pfn(self->fd, self->id, i);
+		pfn = dev_pfn(fd, id, i);
 		lowest = pfn < lowest ? pfn : lowest;
 	}
-	if (make_holes(&holes, lowest, NR / 4))
-		ret = write_text("/proc/sys/vm/compact_memory", "1");
-	fill_holes(&holes);
-	return ret;
+	return lowest;
+}
+
+/* In place of the buffer, the lowest of many, and holes above it. */
+static void settle(struct __test_metadata *_metadata, struct _test_data_kernel *self,
+		   const struct _fixture_variant_kernel *variant)
+{
+	int id, i;
+
+	for (i = 0; i < MAX_FILLER; i++) {
+		ASSERT_TRUE(add_filler(&self->holes));
+		prefer_node(0);
+		id = alloc_pages(self->fd, NR, variant->system, variant->flags);
+		prefer_node(-1);
+		ASSERT_GT(id, 0);
+		ASSERT_EQ(0, dev_fill(self->fd, id, NR, SEED_DEVICE));
+		if (lowest_pfn(self->fd, id) < lowest_pfn(self->fd, self->id)) {
+			EXPECT_EQ(0, dev_unpin(self->fd, self->id));
+			self->id = id;
+		} else {
+			EXPECT_EQ(0, dev_unpin(self->fd, id));
+		}
+	}
+	ASSERT_LT(NR, punch_holes(&self->holes, lowest_pfn(self->fd, self->id)));
+	remember(self);
+}
+
+static int compact(void)
+{
+	return write_text("/proc/sys/vm/compact_memory", "1");
 }
 
 TEST_F_TIMEOUT(kernel, compaction, TEST_SECONDS)
@@ -144,8 +169,8 @@ TEST_F_TIMEOUT(kernel, compaction, TEST_SECONDS)
 
 	if (access("/proc/sys/vm/compact_memory", W_OK))
 		SKIP(return, "no compaction");
-	remember(self);
-	ASSERT_EQ(0, compact(self));
+	settle(_metadata, self, variant);
+	EXPECT_EQ(0, compact());
 	EXPECT_LT(0, count_moved(self));
 	expect_intact(_metadata, self);
 	count = dev_count(self->fd, self->id);
@@ -157,18 +182,20 @@ TEST_F_TIMEOUT(kernel, compaction, TEST_SECONDS)
 TEST_F_TIMEOUT(kernel, refused, TEST_SECONDS)
 {
 	struct test_pinpage_policy no = {
-		.id = self->id, .refusals = 1000000, .refusal = -EBUSY,
+		.refusals = 1000000, .refusal = -EBUSY,
 	};
-	struct test_pinpage_policy yes = { .id = self->id };
+	struct test_pinpage_policy yes = {};
 
-	remember(self);
+	settle(_metadata, self, variant);
+	no.id = self->id;
+	yes.id = self->id;
 	ASSERT_EQ(0, dev_policy(self->fd, no));
-	ASSERT_EQ(0, compact(self));
+	EXPECT_EQ(0, compact());
 	EXPECT_EQ(0, count_moved(self));
 	EXPECT_LT(0, dev_count(self->fd, self->id).refused);
 	expect_intact(_metadata, self);
 	ASSERT_EQ(0, dev_policy(self->fd, yes));
-	ASSERT_EQ(0, compact(self));
+	EXPECT_EQ(0, compact());
 	EXPECT_LT(0, count_moved(self));
 	expect_intact(_metadata, self);
 }
@@ -177,17 +204,18 @@ TEST_F_TIMEOUT(kernel, refused, TEST_SECONDS)
 TEST_F_TIMEOUT(kernel, migrate_refused, TEST_SECONDS)
 {
 	static const int values[] = { -EAGAIN, -EBUSY, -ENOMEM, 5 };
-	struct test_pinpage_policy policy = { .id = self->id };
+	struct test_pinpage_policy policy = {};
 	size_t i;
 
 	if (variant->system != TEST_PINPAGE_SYSTEM_COPY)
 		SKIP(return, "this one has no migrate()");
+	settle(_metadata, self, variant);
+	policy.id = self->id;
 	for (i = 0; i < ARRAY_SIZE(values); i++) {
-		remember(self);
 		policy.migrate_refusals = 1000000;
 		policy.migrate_refusal = values[i];
 		ASSERT_EQ(0, dev_policy(self->fd, policy));
-		ASSERT_EQ(0, compact(self));
+		EXPECT_EQ(0, compact());
 		EXPECT_EQ(0, count_moved(self));
 		EXPECT_EQ(0, dev_count(self->fd, self->id).migrates);
 		expect_intact(_metadata, self);
@@ -195,7 +223,7 @@ TEST_F_TIMEOUT(kernel, migrate_refused, TEST_SECONDS)
 	EXPECT_LT(0, dev_count(self->fd, self->id).stayed);
 	policy.migrate_refusals = 0;
 	ASSERT_EQ(0, dev_policy(self->fd, policy));
-	ASSERT_EQ(0, compact(self));
+	EXPECT_EQ(0, compact());
 	EXPECT_LT(0, count_moved(self));
 	expect_intact(_metadata, self);
 }
@@ -203,14 +231,15 @@ TEST_F_TIMEOUT(kernel, migrate_refused, TEST_SECONDS)
 /* One reference more than the owners have. */
 TEST_F_TIMEOUT(kernel, foreign, TEST_SECONDS)
 {
-	int id = share_pages(self->fd, TEST_PINPAGE_REF, self->id, 0, NR, 0);
+	int id;
 
+	settle(_metadata, self, variant);
+	id = share_pages(self->fd, TEST_PINPAGE_REF, self->id, 0, NR, 0);
 	ASSERT_GT(id, 0);
-	remember(self);
-	ASSERT_EQ(0, compact(self));
+	EXPECT_EQ(0, compact());
 	EXPECT_EQ(0, count_moved(self));
 	EXPECT_EQ(0, dev_unpin(self->fd, id));
-	ASSERT_EQ(0, compact(self));
+	EXPECT_EQ(0, compact());
 	EXPECT_LT(0, count_moved(self));
 	expect_intact(_metadata, self);
 }
@@ -222,6 +251,7 @@ TEST_F_TIMEOUT(kernel, nested, TEST_SECONDS)
 	int all, some;
 	size_t i;
 
+	settle(_metadata, self, variant);
 	all = share_pages(self->fd, TEST_PINPAGE_KERNEL, self->id, 0, NR, 1);
 	ASSERT_GT(all, 0);
 	some = share_pages(self->fd, TEST_PINPAGE_KERNEL, all, 10, 20, 2);
@@ -229,13 +259,12 @@ TEST_F_TIMEOUT(kernel, nested, TEST_SECONDS)
 	/* He refuses, so what he shares stays. */
 	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){
 		.id = some, .refusals = 1000000, .refusal = -EBUSY }));
-	remember(self);
-	ASSERT_EQ(0, compact(self));
+	EXPECT_EQ(0, compact());
 	EXPECT_LT(0, count_moved(self));
 	for (i = 10; i < 30; i++)
 		EXPECT_EQ(self->pfns[i], dev_pfn(self->fd, self->id, i));
 	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){ .id = some }));
-	ASSERT_EQ(0, compact(self));
+	EXPECT_EQ(0, compact());
 	for (i = 0; i < NR; i++)
 		ASSERT_EQ(dev_pfn(self->fd, self->id, i), dev_pfn(self->fd, all, i));
 	for (i = 10; i < 30; i++)
@@ -294,7 +323,7 @@ TEST_F_TIMEOUT(kernel, cma, TEST_SECONDS)
 static void *keep_compacting(void *stop)
 {
 	while (!__atomic_load_n((bool *)stop, __ATOMIC_ACQUIRE))
-		write_text("/proc/sys/vm/compact_memory", "1");
+		compact();
 	return NULL;
 }
 

@@ -396,33 +396,37 @@ static size_t punch(char *at, uint64_t pfn)
 	return nr;
 }
 
-bool make_holes(struct holes *holes, uint64_t pfn, size_t want)
+bool add_filler(struct holes *holes)
 {
-	size_t i, nr = 0;
-	char *at;
+	char *at = map_anon(HOLES_MAP);
+	size_t i;
+
+	if (!at || holes->nr == MAX_FILLER)
+		return false;
+	prefer_node(0);
+	for (i = 0; i < HOLES_MAP; i++)
+		at[i * PAGE] = 1;
+	prefer_node(-1);
+	holes->at[holes->nr++] = at;
+	return true;
+}
+
+size_t punch_holes(struct holes *holes, uint64_t pfn)
+{
+	size_t nr = 0;
+	int i;
 
 	/* Free pages that wait on a list of their processor are no holes. */
 	write_text(PCP_FRACTION, "1000000");
-	prefer_node(0);
-	for (holes->nr = 0; holes->nr < 8; holes->nr++) {
-		at = map_anon(HOLES_MAP);
-		if (!at)
-			break;
-		for (i = 0; i < HOLES_MAP; i++)
-			at[i * PAGE] = 1;
-		holes->at[holes->nr] = at;
-	}
-	prefer_node(-1);
-	/* All in the end, or one would fill the holes of another. */
-	for (i = 0; i < (size_t)holes->nr; i++)
+	for (i = 0; i < holes->nr; i++)
 		nr += punch(holes->at[i], pfn);
-	return nr >= want;
+	return nr;
 }
 
-void fill_holes(struct holes *holes)
+void drop_holes(struct holes *holes)
 {
-	while (holes->nr--)
-		munmap(holes->at[holes->nr], HOLES_MAP * PAGE);
+	while (holes->nr)
+		munmap(holes->at[--holes->nr], HOLES_MAP * PAGE);
 	write_text(PCP_FRACTION, "0");
 }
 

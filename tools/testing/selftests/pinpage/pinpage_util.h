@@ -44,16 +44,20 @@ bool account_balanced(const struct test_pinpage_counters *c);
 void *map_anon(size_t pages);
 /*
  * Compaction moves what it finds at the bottom of a zone to free pages in
- * blocks further up that are in use in part, and not to free blocks: make such
- * ones, with @want free pages above @pfn, on node 0.
+ * blocks further up that are in use in part, and not to free blocks. To make
+ * such ones on node 0: map filler before, between and after the pages that
+ * shall move, then punch holes in what of it is above @pfn. Returns how many.
  */
+#define MAX_FILLER	8
+
 struct holes {
-	char *at[8];
+	char *at[MAX_FILLER];
 	int nr;
 };
 
-bool make_holes(struct holes *holes, uint64_t pfn, size_t want);
-void fill_holes(struct holes *holes);
+bool add_filler(struct holes *holes);
+size_t punch_holes(struct holes *holes, uint64_t pfn);
+void drop_holes(struct holes *holes);
 int make_memfd(size_t pages);
 /* In the current directory; -1 where it can't be, or is no disk's. */
 int make_file(size_t pages);

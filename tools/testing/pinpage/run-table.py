@@ -51,6 +51,13 @@ def is_cut(case):
     return case['attempts'] < TAKES or case['total_ns'] >= 10**10
 
 
+def per_page(case):
+    """What an allocation costs is mostly what it has to move, and that varies a little."""
+    if is_cut(case) or not case.get('migrated'):
+        return '-'
+    return f'{case["total_ns"] / case["migrated"]:.0f}'
+
+
 def first_table(cases):
     print(f'{TAKES} allocations of 16 MiB from 1 GiB of CMA, in a guest of 2 GiB where a process has 1200 MiB,')
     print('of whose 307,200 pages N are pinned (guest time: instructions executed)')
@@ -65,8 +72,10 @@ def first_table(cases):
                 rows.append([f'{what}, {systems} owner{"s" if systems == "2" else ""}', pinned,
                              f'{case["ok"]} of {TAKES}', seconds(case['total_ns']) + cut,
                              f'{ratio(cases, mode, systems, pinned):.2f}', seconds(case['slowest_ns']),
+                             str(case['migrated']), per_page(case),
                              str(case['moved']), str(case['asked']), str(case['bad_bytes'])])
-    table(['pages pinned as', 'N', 'allocated', 'total', 'x N=0', 'slowest', 'moved', 'asked', 'bad bytes'], rows)
+    table(['pages pinned as', 'N', 'allocated', 'total', 'x N=0', 'slowest', 'pages migrated', 'ns each',
+           'of owners: moved', 'asked', 'bad bytes'], rows)
     print()
 
 
@@ -86,7 +95,7 @@ def missing(cases):
     wanted = [name(mode, systems, pinned) for mode in ('off', 'on') for systems in SYSTEMS for pinned in PINNED]
     wanted += [f'{mode}/longterm={LONGTERM}M' for mode in ('off', 'on')]
     for case in wanted:
-        for metric in METRICS + (('oom_kill',) if 'longterm' in case else ()):
+        for metric in METRICS + (('oom_kill',) if 'longterm' in case else ('migrated',)):
             if metric not in cases.get(case, {}):
                 yield f'no row {case},{metric}'
 

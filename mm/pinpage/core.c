@@ -417,6 +417,7 @@ static void finish_set(struct pinpage_set *set)
 /* Where @slot is. A batch may be moving it: only a stable answer counts. */
 static unsigned long read_slot_pfn(struct pinpage_slot *slot)
 {
+	struct pinpage_bucket bucket;
 	struct folio *folio;
 	unsigned long pfn;
 	bool stable;
@@ -426,9 +427,9 @@ static unsigned long read_slot_pfn(struct pinpage_slot *slot)
 	do {
 		pfn = data_race(slot_pfn(slot));
 		folio = page_folio(pfn_to_page(pfn));
-		pinpage_index_lock(folio);
+		pinpage_index_lock(&bucket, folio);
 		stable = slot_pfn(slot) == pfn;
-		pinpage_index_unlock(folio);
+		pinpage_index_unlock(&bucket);
 	} while (!stable);
 	return pfn;
 }

@@ -98,25 +98,35 @@ static struct folio *slot_folio(const struct pinpage_slot *slot)
 	return page_folio(pfn_to_page(slot_pfn(slot)));
 }
 
+/* Caller holds the stripe lock of @hash. */
+static void find_bucket(struct pinpage_bucket *bucket, struct folio *folio,
+			u32 hash)
+{
+	bucket->pfn = folio_pfn(folio);
+	bucket->nr = folio_nr_pages(folio);
+	bucket->stripe = hash_stripe(hash);
+	bucket->head = hash_bucket(hash);
+}
+
 /**
  * pinpage_index_lock - find the slots of a folio
+ * @bucket: where to store what pinpage_for_each_slot() wants
  * @folio: the folio
  *
  * Context: Any but interrupt; takes a spinlock, until pinpage_index_unlock().
  * Something must be registered, or the index does not exist.
- * Return: The bucket to walk with pinpage_for_each_slot().
  */
-struct pinpage_slot **pinpage_index_lock(struct folio *folio)
+void pinpage_index_lock(struct pinpage_bucket *bucket, struct folio *folio)
 {
 	u32 hash = index_hash(folio_pfn(folio));
 
 	spin_lock(hash_stripe(hash));
-	return hash_bucket(hash);
+	find_bucket(bucket, folio, hash);
 }
 
-void pinpage_index_unlock(struct folio *folio)
+void pinpage_index_unlock(struct pinpage_bucket *bucket)
 {
-	spin_unlock(hash_stripe(index_hash(folio_pfn(folio))));
+	spin_unlock(bucket->stripe);
 }
 
 /* Take @stripe in place of @held, which is the same for neighbours. */
@@ -134,14 +144,13 @@ static spinlock_t *switch_stripe(spinlock_t *held, spinlock_t *stripe)
 }
 
 /* Does @slot clash with what is known of its flagged folio? */
-static int check_slot(struct pinpage_slot **bucket, struct pinpage_slot *slot,
-		      struct folio *folio)
+static int check_slot(struct pinpage_bucket *bucket, struct pinpage_slot *slot)
 {
 	struct pinpage_set *set = slot_set(slot);
 	unsigned long pfn = slot_pfn(slot);
 	struct pinpage_slot *other;
 
-	pinpage_for_each_slot(other, bucket, folio) {
+	pinpage_for_each_slot(other, bucket) {
 		if ((slot_set(other)->flags ^ set->flags) & PINPAGE_KERNEL)
 			return -EINVAL;
 		if (slot_set(other) == set &&
@@ -156,28 +165,28 @@ static int insert_slot(struct pinpage_slot *slot, spinlock_t **held)
 {
 	struct folio *folio = slot_folio(slot);
 	u32 hash = index_hash(folio_pfn(folio));
-	struct pinpage_slot **bucket;
+	struct pinpage_bucket bucket;
 	int err;
 
 	*held = switch_stripe(*held, hash_stripe(hash));
-	bucket = hash_bucket(hash);
+	find_bucket(&bucket, folio, hash);
 	if (folio_test_pinpage(folio)) {
-		err = check_slot(bucket, slot, folio);
+		err = check_slot(&bucket, slot);
 		if (err)
 			return err;
 	} else {
 		folio_set_pinpage(folio);
 	}
-	slot->next = *bucket;
-	*bucket = slot;
+	slot->next = *bucket.head;
+	*bucket.head = slot;
 	return 0;
 }
 
 /* Unlink @slot; the last one in a folio takes the flag with it. */
-static void unlink_slot(struct pinpage_slot **bucket, struct pinpage_slot *slot,
-			struct folio *folio)
+static void unlink_slot(struct pinpage_bucket *bucket,
+			struct pinpage_slot *slot, struct folio *folio)
 {
-	struct pinpage_slot **link = bucket;
+	struct pinpage_slot **link = bucket->head;
 	struct pinpage_slot *other;
 	bool last = true;
 
@@ -186,7 +195,7 @@ static void unlink_slot(struct pinpage_slot **bucket, struct pinpage_slot *slot,
 			*link = slot->next;
 			continue;
 		}
-		if (last && slot_in_folio(other, folio))
+		if (last && slot_is_in(other, bucket))
 			last = false;
 		link = &other->next;
 	}
@@ -199,6 +208,7 @@ static void remove_slot(struct pinpage_slot *slot, spinlock_t **held)
 	bool kernel = slot_set(slot)->flags & PINPAGE_KERNEL;
 	struct folio *folio = slot_folio(slot);
 	u32 hash = index_hash(folio_pfn(folio));
+	struct pinpage_bucket bucket;
 
 	*held = switch_stripe(*held, hash_stripe(hash));
 	/*
@@ -210,7 +220,8 @@ static void remove_slot(struct pinpage_slot *slot, spinlock_t **held)
 		wait_var_event(folio, !folio_test_isolated(folio));
 		*held = switch_stripe(*held, hash_stripe(hash));
 	}
-	unlink_slot(hash_bucket(hash), slot, folio);
+	find_bucket(&bucket, folio, hash);
+	unlink_slot(&bucket, slot, folio);
 }
 
 /**
@@ -241,11 +252,13 @@ void pinpage_index_release(spinlock_t *held)
  */
 struct pinpage_slot *pinpage_index_take(struct folio *folio)
 {
-	struct pinpage_slot **link = pinpage_index_lock(folio);
-	struct pinpage_slot *slots = NULL, **tail = &slots, *slot;
+	struct pinpage_slot *slots = NULL, **tail = &slots, **link, *slot;
+	struct pinpage_bucket bucket;
 
+	pinpage_index_lock(&bucket, folio);
+	link = bucket.head;
 	while ((slot = *link)) {
-		if (!slot_in_folio(slot, folio)) {
+		if (!slot_is_in(slot, &bucket)) {
 			link = &slot->next;
 			continue;
 		}
@@ -260,7 +273,7 @@ struct pinpage_slot *pinpage_index_take(struct folio *folio)
 	}
 	*tail = NULL;
 	folio_clear_pinpage(folio);
-	pinpage_index_unlock(folio);
+	pinpage_index_unlock(&bucket);
 	return slots;
 }
 
@@ -275,7 +288,8 @@ struct pinpage_slot *pinpage_index_take(struct folio *folio)
 void pinpage_index_give(struct folio *dst, struct folio *src,
 			struct pinpage_slot *slots)
 {
-	struct pinpage_slot **bucket, **tail = &slots, *slot;
+	struct pinpage_slot **tail = &slots, *slot;
+	struct pinpage_bucket bucket;
 
 	if (!slots)
 		return;
@@ -283,11 +297,11 @@ void pinpage_index_give(struct folio *dst, struct folio *src,
 		slot->where += folio_pfn(dst) - folio_pfn(src);
 		tail = &slot->next;
 	}
-	bucket = pinpage_index_lock(dst);
-	*tail = *bucket;
-	*bucket = slots;
+	pinpage_index_lock(&bucket, dst);
+	*tail = *bucket.head;
+	*bucket.head = slots;
 	folio_set_pinpage(dst);
-	pinpage_index_unlock(dst);
+	pinpage_index_unlock(&bucket);
 }
 
 /* Remove the slots of @set before @end, or all. */

@@ -98,12 +98,6 @@ static inline struct pinpage_set *slot_set(struct pinpage_slot *slot)
 	return slot_chunk(slot)->set;
 }
 
-static inline bool slot_in_folio(const struct pinpage_slot *slot,
-				 struct folio *folio)
-{
-	return slot_pfn(slot) - folio_pfn(folio) < folio_nr_pages(folio);
-}
-
 /* The references that @slot's owner holds on @folio. */
 static inline int slot_refs(struct pinpage_slot *slot,
 			    struct folio *folio)
@@ -117,9 +111,22 @@ static inline int slot_refs(struct pinpage_slot *slot,
 	return slot_nr(slot) * GUP_PIN_COUNTING_BIAS;
 }
 
+/* Where the slots of a folio are found, while the stripe is locked. */
+struct pinpage_bucket {
+	struct pinpage_slot **head;
+	unsigned long pfn, nr;		/* of the folio */
+	spinlock_t *stripe;
+};
+
+static inline bool slot_is_in(const struct pinpage_slot *slot,
+			      const struct pinpage_bucket *bucket)
+{
+	return slot_pfn(slot) - bucket->pfn < bucket->nr;
+}
+
 /* index.c */
-struct pinpage_slot **pinpage_index_lock(struct folio *folio);
-void pinpage_index_unlock(struct folio *folio);
+void pinpage_index_lock(struct pinpage_bucket *bucket, struct folio *folio);
+void pinpage_index_unlock(struct pinpage_bucket *bucket);
 int pinpage_index_insert(struct pinpage_set *set);
 void pinpage_index_remove(struct pinpage_set *set);
 void pinpage_index_unclaim(struct pinpage_slot *slot, spinlock_t **held);
@@ -134,11 +141,10 @@ unsigned long pinpage_index_memory(void);
  * pinpage_for_each_slot - walk the slots in a folio, newest first
  * @slot: cursor
  * @bucket: from pinpage_index_lock()
- * @folio: the folio
  */
-#define pinpage_for_each_slot(slot, bucket, folio)			\
-	for (slot = *(bucket); slot; slot = slot->next)			\
-		if (!slot_in_folio(slot, folio)) {} else
+#define pinpage_for_each_slot(slot, bucket)				\
+	for (slot = *(bucket)->head; slot; slot = slot->next)		\
+		if (!slot_is_in(slot, bucket)) {} else
 
 /* core.c */
 extern struct list_head pinpage_systems;

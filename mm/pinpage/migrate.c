@@ -153,12 +153,13 @@ static int other_refs(struct folio *folio, bool kernel)
 static int claim_folio(struct pinpage_batch *batch, struct folio *folio)
 {
 	u32 first = batch->nr_claims, nr = 0;
-	struct pinpage_slot **bucket, *slot;
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
 	bool kernel = false;
 	int refs = 0, err = 0;
 
-	bucket = pinpage_index_lock(folio);
-	pinpage_for_each_slot(slot, bucket, folio) {
+	pinpage_index_lock(&bucket, folio);
+	pinpage_for_each_slot(slot, &bucket) {
 		nr++;
 		refs += slot_refs(slot, folio);
 		kernel = slot_set(slot)->flags & PINPAGE_KERNEL;
@@ -173,7 +174,7 @@ static int claim_folio(struct pinpage_batch *batch, struct folio *folio)
 		err = -EAGAIN;
 	if (err)
 		goto unlock;
-	pinpage_for_each_slot(slot, bucket, folio) {
+	pinpage_for_each_slot(slot, &bucket) {
 		if (claim_slot(batch, slot, folio, first))
 			continue;
 		err = -EBUSY;
@@ -182,7 +183,7 @@ static int claim_folio(struct pinpage_batch *batch, struct folio *folio)
 		break;
 	}
 unlock:
-	pinpage_index_unlock(folio);
+	pinpage_index_unlock(&bucket);
 	return err;
 }
 
@@ -229,12 +230,13 @@ static int claim_patiently(struct pinpage_batch *batch, struct folio *folio)
 /* The folios that no owner can be asked about, or none will be. */
 static void count_folio(struct folio *folio, enum pinpage_stat stat)
 {
-	struct pinpage_slot **bucket, *slot;
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
 
-	bucket = pinpage_index_lock(folio);
-	pinpage_for_each_slot(slot, bucket, folio)
+	pinpage_index_lock(&bucket, folio);
+	pinpage_for_each_slot(slot, &bucket)
 		pinpage_count(slot_set(slot), stat, slot_nr(slot));
-	pinpage_index_unlock(folio);
+	pinpage_index_unlock(&bucket);
 }
 
 static void free_batch(struct pinpage_batch *batch)
@@ -589,14 +591,15 @@ void __pinpage_complete(struct pinpage_batch *batch)
 /* References on @folio that are sure to go with it. */
 int __pinpage_expected_refs(struct folio *folio)
 {
-	struct pinpage_slot **bucket, *slot;
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
 	int refs = 0;
 
-	bucket = pinpage_index_lock(folio);
-	pinpage_for_each_slot(slot, bucket, folio)
+	pinpage_index_lock(&bucket, folio);
+	pinpage_for_each_slot(slot, &bucket)
 		if (slot_claimed(slot))
 			refs += slot_refs(slot, folio);
-	pinpage_index_unlock(folio);
+	pinpage_index_unlock(&bucket);
 	return refs;
 }
 

@@ -663,16 +663,17 @@ static inline long test_stat(struct pinpage_system *system,
 /* Slots of @folio in the index, and whether one of them is claimed. */
 static inline unsigned int test_count_slots(struct folio *folio, bool *claimed)
 {
-	struct pinpage_slot **bucket, *slot;
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
 	unsigned int nr = 0;
 
 	*claimed = false;
-	bucket = pinpage_index_lock(folio);
-	pinpage_for_each_slot(slot, bucket, folio) {
+	pinpage_index_lock(&bucket, folio);
+	pinpage_for_each_slot(slot, &bucket) {
 		nr++;
 		*claimed |= slot_claimed(slot);
 	}
-	pinpage_index_unlock(folio);
+	pinpage_index_unlock(&bucket);
 	return nr;
 }
 

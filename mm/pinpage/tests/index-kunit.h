@@ -172,29 +172,31 @@ static unsigned int index_look(struct page *page, struct pinpage_set **sets,
 			       unsigned int max)
 {
 	struct folio *folio = page_folio(page);
-	struct pinpage_slot **bucket, *slot;
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
 	unsigned int nr = 0;
 
-	bucket = pinpage_index_lock(folio);
-	pinpage_for_each_slot(slot, bucket, folio) {
+	pinpage_index_lock(&bucket, folio);
+	pinpage_for_each_slot(slot, &bucket) {
 		if (nr < max)
 			sets[nr] = slot_set(slot);
 		nr++;
 	}
-	pinpage_index_unlock(folio);
+	pinpage_index_unlock(&bucket);
 	return nr;
 }
 
 static bool index_finds(struct pinpage_slot *wanted)
 {
 	struct folio *folio = slot_folio(wanted);
-	struct pinpage_slot **bucket, *slot;
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
 	bool found = false;
 
-	bucket = pinpage_index_lock(folio);
-	pinpage_for_each_slot(slot, bucket, folio)
+	pinpage_index_lock(&bucket, folio);
+	pinpage_for_each_slot(slot, &bucket)
 		found |= slot == wanted;
-	pinpage_index_unlock(folio);
+	pinpage_index_unlock(&bucket);
 	return found && folio_test_pinpage(folio);
 }
 
@@ -681,7 +683,8 @@ static void index_test_spread(struct kunit *test)
 /* The slots that are walked in all look-ups of all slots of @s. */
 static unsigned long index_walked(struct index_set *s)
 {
-	struct pinpage_slot **bucket, *slot;
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
 	struct pinpage_chunk *chunk;
 	unsigned long walked = 0;
 	struct folio *folio;
@@ -690,10 +693,10 @@ static unsigned long index_walked(struct index_set *s)
 	for (chunk = s->set.chunks; chunk; chunk = chunk->next) {
 		for (i = 0; i < chunk->nr; i++) {
 			folio = slot_folio(&chunk->slots[i]);
-			bucket = pinpage_index_lock(folio);
-			for (slot = *bucket; slot; slot = slot->next)
+			pinpage_index_lock(&bucket, folio);
+			for (slot = *bucket.head; slot; slot = slot->next)
 				walked++;
-			pinpage_index_unlock(folio);
+			pinpage_index_unlock(&bucket);
 		}
 		cond_resched();
 	}

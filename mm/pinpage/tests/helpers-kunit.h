@@ -501,6 +501,18 @@ static inline void test_isolate(struct kunit *test, struct test_owner *owner)
 	}
 }
 
+/* @page can't be isolated. If it is, end that, or its set would wait. */
+static inline void test_expect_unisolable(struct kunit *test, struct page *page)
+{
+	int refs = page_ref_count(page);
+	bool isolated = __pinpage_isolate(page);
+
+	KUNIT_EXPECT_FALSE(test, isolated);
+	if (isolated)
+		pinpage_putback(page_folio(page));
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), refs);
+}
+
 static inline void test_fput(void *file)
 {
 	fput(file);

@@ -369,7 +369,8 @@ static inline void test_free_owner(struct kunit *test, struct test_owner *owner)
 		return;
 	if (owner->set.system)
 		test_clear(test, owner);
-	for (i = 0; i < owner->nr; i++)
+	/* From the end, or pages of a folio would outlive it. */
+	for (i = owner->nr; i--;)
 		test_put_page(owner, i);
 	list_del(&owner->list);
 	kvfree(owner->calls);

@@ -568,6 +568,7 @@ static void migrate_test_claims_moved(struct kunit *test)
 	folio_unlock(dst);
 	folio_unlock(src);
 	folio_put(dst);
+	KUNIT_EXPECT_FALSE(test, folio_test_isolated(src));
 	list_del(&src->lru);
 	node_stat_sub_folio(src, NR_ISOLATED_FILE);
 	folio_put(src);

@@ -183,15 +183,13 @@ static void set_leave(struct pinpage_set *set)
 	wait_var_event(&set->moves, atomic_read(&set->moves) == SET_LEAVING);
 }
 
-/* Position of the first page of @slot in its set, in pages. */
-unsigned long slot_index(struct pinpage_slot *slot)
+/* slot_index() in a chunk with runs of several pages. */
+unsigned long run_index(struct pinpage_slot *slot)
 {
 	struct pinpage_chunk *chunk = slot_chunk(slot);
 	unsigned long index = chunk->index;
 	struct pinpage_slot *s;
 
-	if (chunk->singles)
-		return index + slot_pos(slot);
 	for (s = chunk->slots; s < slot; s++)
 		index += slot_nr(s);
 	return index;

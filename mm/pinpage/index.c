@@ -72,7 +72,7 @@ static spinlock_t *hash_stripe(u32 hash)
 	return &stripes[(hash >> LOW_BITS) & (NR_STRIPES - 1)].lock;
 }
 
-static struct pinpage_slot **bucket_at(unsigned long b)
+static __always_inline struct pinpage_slot **bucket_at(unsigned long b)
 {
 	unsigned int segment = fls_long(b >> MIN_BITS);
 
@@ -82,7 +82,7 @@ static struct pinpage_slot **bucket_at(unsigned long b)
 }
 
 /* Caller holds the stripe lock of @hash. */
-static struct pinpage_slot **hash_bucket(u32 hash)
+static __always_inline struct pinpage_slot **hash_bucket(u32 hash)
 {
 	unsigned long n = READ_ONCE(nr_buckets);
 	unsigned long mask = (1UL << fls_long(n - 1)) - 1;
@@ -99,8 +99,8 @@ static struct folio *slot_folio(const struct pinpage_slot *slot)
 }
 
 /* Caller holds the stripe lock of @hash. */
-static void find_bucket(struct pinpage_bucket *bucket, struct folio *folio,
-			u32 hash)
+static __always_inline void find_bucket(struct pinpage_bucket *bucket,
+					struct folio *folio, u32 hash)
 {
 	bucket->pfn = folio_pfn(folio);
 	bucket->nr = folio_nr_pages(folio);
@@ -225,25 +225,6 @@ static void remove_slot(struct pinpage_slot *slot, spinlock_t **held)
 }
 
 /**
- * pinpage_index_unclaim - a batch is done with a slot
- * @slot: the slot, wherever it is now
- * @held: stripe lock that is held; the caller passes it from slot to slot, and
- *	at last to pinpage_index_release()
- */
-void pinpage_index_unclaim(struct pinpage_slot *slot, spinlock_t **held)
-{
-	u32 hash = index_hash(folio_pfn(slot_folio(slot)));
-
-	*held = switch_stripe(*held, hash_stripe(hash));
-	slot->where &= ~SLOT_CLAIMED;
-}
-
-void pinpage_index_release(spinlock_t *held)
-{
-	switch_stripe(held, NULL);
-}
-
-/**
  * pinpage_index_take - take the slots of a folio out of the index
  * @folio: the folio, whose slots are all claimed
  *
@@ -294,7 +275,8 @@ void pinpage_index_give(struct folio *dst, struct folio *src,
 	if (!slots)
 		return;
 	for (slot = slots; slot; slot = slot->next) {
-		slot->where += folio_pfn(dst) - folio_pfn(src);
+		WRITE_ONCE(slot->where,
+			   slot->where + folio_pfn(dst) - folio_pfn(src));
 		tail = &slot->next;
 	}
 	pinpage_index_lock(&bucket, dst);

@@ -132,7 +132,7 @@ static bool claim_slot(struct pinpage_batch *batch, struct pinpage_slot *slot,
 	else
 		batch->claims[group->tail].next = c;
 	group->tail = c;
-	slot->where |= SLOT_CLAIMED;
+	WRITE_ONCE(slot->where, slot->where | SLOT_CLAIMED);
 	batch->nr_claims++;
 	return true;
 }
@@ -168,6 +168,8 @@ static int claim_folio(struct pinpage_batch *batch, struct folio *folio)
 	}
 	if (err)
 		goto unlock;
+	/* Pairs with smp_mb() in __pinpage_complete(): see slot_unclaim(). */
+	smp_mb();
 	if (nr > batch->max - first)
 		err = -ENOSPC;
 	else if (folio_ref_count(folio) != refs + other_refs(folio, kernel))
@@ -574,15 +576,15 @@ static void complete_group(struct pinpage_batch *batch,
  */
 void __pinpage_complete(struct pinpage_batch *batch)
 {
-	spinlock_t *held = NULL;
 	u32 i;
 
 	/* Last asked, first told: like locks. */
 	for (i = batch->nr_groups; i--;)
 		complete_group(batch, &batch->groups[i]);
+	/* Pairs with the barrier in claim_folio(). */
+	smp_mb();
 	for (i = 0; i < batch->nr_claims; i++)
-		pinpage_index_unclaim(batch->claims[i].slot, &held);
-	pinpage_index_release(held);
+		slot_unclaim(batch->claims[i].slot);
 	for (i = 0; i < batch->nr_groups; i++)
 		pinpage_set_put(batch->groups[i].set);
 	free_batch(batch);

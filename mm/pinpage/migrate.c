@@ -169,7 +169,7 @@ static int claim_folio(struct pinpage_batch *batch, struct folio *folio)
 	if (err)
 		goto unlock;
 	/* Pairs with smp_mb() in __pinpage_complete(): see slot_unclaim(). */
-	smp_mb();
+	smp_acquire__after_ctrl_dep();
 	if (nr > batch->max - first)
 		err = -ENOSPC;
 	else if (folio_ref_count(folio) != refs + other_refs(folio, kernel))

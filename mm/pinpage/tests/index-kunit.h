@@ -439,7 +439,6 @@ static void index_test_mixed_folio(struct kunit *test)
 static void index_claim(struct index_set *s, bool claim)
 {
 	struct pinpage_chunk *chunk;
-	spinlock_t *held = NULL;
 	unsigned int i;
 
 	for (chunk = s->set.chunks; chunk; chunk = chunk->next)
@@ -447,8 +446,7 @@ static void index_claim(struct index_set *s, bool claim)
 			if (claim)
 				chunk->slots[i].where |= SLOT_CLAIMED;
 			else
-				pinpage_index_unclaim(&chunk->slots[i], &held);
-	pinpage_index_release(held);
+				slot_unclaim(&chunk->slots[i]);
 }
 
 static void index_move(struct page *to, struct page *from)

@@ -91,6 +91,8 @@ FIXTURE_SETUP(compaction)
 		SKIP(return, "%s", why);
 	for (k = 0; k < NR_KINDS; k++)
 		self->of[k].at = map_kind(kinds[k].memory, &self->of[k].backing);
+	/* There is more at the bottom of memory that wants to get up. */
+	self->holes.pages = 8192;
 	/* Page by page, so that they share blocks. */
 	for (i = 0; i < NR; i++) {
 		if (i % (NR / MAX_FILLER) == NR / MAX_FILLER / 2)

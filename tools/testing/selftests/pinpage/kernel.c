@@ -140,6 +140,7 @@ static void settle(struct __test_metadata *_metadata, struct _test_data_kernel *
 {
 	int id, i;
 
+	self->holes.pages = 4096;
 	for (i = 0; i < MAX_FILLER; i++) {
 		ASSERT_TRUE(add_filler(&self->holes));
 		prefer_node(0);

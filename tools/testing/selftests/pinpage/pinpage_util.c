@@ -370,17 +370,16 @@ int prefer_node(int node)
 		       node < 0 ? NULL : &mask, 64UL) ? -errno : 0;
 }
 
-#define HOLES_MAP	4096
 #define PCP_FRACTION	"/proc/sys/vm/percpu_pagelist_high_fraction"
 
 /* Free each other page above @pfn, and all below: how many holes are above? */
-static size_t punch(char *at, uint64_t pfn)
+static size_t punch(char *at, size_t pages, uint64_t pfn)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	size_t i, nr = 0;
 	uint64_t entry;
 
-	for (i = 0; fd >= 0 && i < HOLES_MAP; i++) {
+	for (i = 0; fd >= 0 && i < pages; i++) {
 		if (pread(fd, &entry, sizeof(entry),
 			  ((uintptr_t)at / PAGE + i) * sizeof(entry)) != sizeof(entry))
 			break;
@@ -398,13 +397,13 @@ static size_t punch(char *at, uint64_t pfn)
 
 bool add_filler(struct holes *holes)
 {
-	char *at = map_anon(HOLES_MAP);
+	char *at = map_anon(holes->pages);
 	size_t i;
 
 	if (!at || holes->nr == MAX_FILLER)
 		return false;
 	prefer_node(0);
-	for (i = 0; i < HOLES_MAP; i++)
+	for (i = 0; i < holes->pages; i++)
 		at[i * PAGE] = 1;
 	prefer_node(-1);
 	holes->at[holes->nr++] = at;
@@ -419,14 +418,14 @@ size_t punch_holes(struct holes *holes, uint64_t pfn)
 	/* Free pages that wait on a list of their processor are no holes. */
 	write_text(PCP_FRACTION, "1000000");
 	for (i = 0; i < holes->nr; i++)
-		nr += punch(holes->at[i], pfn);
+		nr += punch(holes->at[i], holes->pages, pfn);
 	return nr;
 }
 
 void drop_holes(struct holes *holes)
 {
 	while (holes->nr)
-		munmap(holes->at[--holes->nr], HOLES_MAP * PAGE);
+		munmap(holes->at[--holes->nr], holes->pages * PAGE);
 	write_text(PCP_FRACTION, "0");
 }
 

@@ -52,6 +52,7 @@ void *map_anon(size_t pages);
 
 struct holes {
 	char *at[MAX_FILLER];
+	size_t pages;		/* in each */
 	int nr;
 };
 

@@ -32,17 +32,17 @@
 
 #define LOW_BITS	6
 #define STRIPE_BITS	6
-#define NR_STRIPES	(1U << STRIPE_BITS)
+#define NR_STRIPES	BIT(STRIPE_BITS)
 #define MIN_BITS	(LOW_BITS + STRIPE_BITS)
-#define MIN_BUCKETS	(1UL << MIN_BITS)
-#define MAX_BUCKETS	(1UL << 31)
+#define MIN_BUCKETS	BIT(MIN_BITS)
+#define MAX_BUCKETS	BIT(31)
 #define NR_SEGMENTS	(31 - MIN_BITS + 1)
 
 /* Slots per bucket at which the table grows. */
 #define LOAD		2
 
 static struct {
-	spinlock_t lock;
+	spinlock_t lock;	/* see above */
 } ____cacheline_aligned_in_smp stripes[NR_STRIPES] = {
 	[0 ... NR_STRIPES - 1] = {
 		.lock = __SPIN_LOCK_UNLOCKED(stripes.lock),
@@ -110,13 +110,14 @@ static __always_inline void find_bucket(struct pinpage_bucket *bucket,
 
 /**
  * pinpage_index_lock - find the slots of a folio
- * @bucket: where to store what pinpage_for_each_slot() wants
+ * @bucket: where to store what first_slot() and next_slot() want
  * @folio: the folio
  *
  * Context: Any but interrupt; takes a spinlock, until pinpage_index_unlock().
  * Something must be registered, or the index does not exist.
  */
 void pinpage_index_lock(struct pinpage_bucket *bucket, struct folio *folio)
+	__acquires(bucket->stripe)
 {
 	u32 hash = index_hash(folio_pfn(folio));
 
@@ -125,6 +126,7 @@ void pinpage_index_lock(struct pinpage_bucket *bucket, struct folio *folio)
 }
 
 void pinpage_index_unlock(struct pinpage_bucket *bucket)
+	__releases(bucket->stripe)
 {
 	spin_unlock(bucket->stripe);
 }
@@ -134,12 +136,16 @@ static spinlock_t *switch_stripe(spinlock_t *held, spinlock_t *stripe)
 {
 	if (held == stripe)
 		return held;
+	/* Sparse can't know which of the two is held: balance it here. */
 	if (held) {
 		spin_unlock(held);
+		__acquire(held);
 		cond_resched();
 	}
-	if (stripe)
+	if (stripe) {
 		spin_lock(stripe);
+		__release(stripe);
+	}
 	return stripe;
 }
 
@@ -150,7 +156,7 @@ static int check_slot(struct pinpage_bucket *bucket, struct pinpage_slot *slot)
 	unsigned long pfn = slot_pfn(slot);
 	struct pinpage_slot *other;
 
-	pinpage_for_each_slot(other, bucket) {
+	for (other = first_slot(bucket); other; other = next_slot(other, bucket)) {
 		if ((slot_set(other)->flags ^ set->flags) & PINPAGE_KERNEL)
 			return -EINVAL;
 		if (slot_set(other) == set &&

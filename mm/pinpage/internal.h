@@ -28,7 +28,7 @@
  *   claimed  a migration batch counts the references of this slot as its own
  *
  * @next changes under the stripe lock of the folio that the slot is in. So does
- * @where until it is claimed; from then on it is the batch's, which clear_pinpage()
+ * @where until it is claimed; then it is the batch's, which clear_pinpage()
  * waits for. A slot that moves leaves one stripe before it enters the other.
  */
 struct pinpage_slot {
@@ -134,6 +134,27 @@ static inline bool slot_is_in(const struct pinpage_slot *slot,
 	return slot_pfn(slot) - bucket->pfn < bucket->nr;
 }
 
+/* Walk the slots in a folio, newest first. */
+static inline struct pinpage_slot *skip_others(struct pinpage_slot *slot,
+					       const struct pinpage_bucket *bucket)
+{
+	while (slot && !slot_is_in(slot, bucket))
+		slot = slot->next;
+	return slot;
+}
+
+static inline struct pinpage_slot *
+first_slot(const struct pinpage_bucket *bucket)
+{
+	return skip_others(*bucket->head, bucket);
+}
+
+static inline struct pinpage_slot *
+next_slot(const struct pinpage_slot *slot, const struct pinpage_bucket *bucket)
+{
+	return skip_others(slot->next, bucket);
+}
+
 /* index.c */
 void pinpage_index_lock(struct pinpage_bucket *bucket, struct folio *folio);
 void pinpage_index_unlock(struct pinpage_bucket *bucket);
@@ -144,15 +165,6 @@ void pinpage_index_give(struct folio *dst, struct folio *src,
 			struct pinpage_slot *slots);
 int pinpage_index_enable(void);
 unsigned long pinpage_index_memory(void);
-
-/**
- * pinpage_for_each_slot - walk the slots in a folio, newest first
- * @slot: cursor
- * @bucket: from pinpage_index_lock()
- */
-#define pinpage_for_each_slot(slot, bucket)				\
-	for (slot = *(bucket)->head; slot; slot = slot->next)		\
-		if (!slot_is_in(slot, bucket)) {} else
 
 /* core.c */
 extern struct list_head pinpage_systems;

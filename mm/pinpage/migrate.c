@@ -159,7 +159,7 @@ static int claim_folio(struct pinpage_batch *batch, struct folio *folio)
 	int refs = 0, err = 0;
 
 	pinpage_index_lock(&bucket, folio);
-	pinpage_for_each_slot(slot, &bucket) {
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
 		nr++;
 		refs += slot_refs(slot, folio);
 		kernel = slot_set(slot)->flags & PINPAGE_KERNEL;
@@ -176,7 +176,7 @@ static int claim_folio(struct pinpage_batch *batch, struct folio *folio)
 		err = -EAGAIN;
 	if (err)
 		goto unlock;
-	pinpage_for_each_slot(slot, &bucket) {
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
 		if (claim_slot(batch, slot, folio, first))
 			continue;
 		err = -EBUSY;
@@ -236,7 +236,7 @@ static void count_folio(struct folio *folio, enum pinpage_stat stat)
 	struct pinpage_slot *slot;
 
 	pinpage_index_lock(&bucket, folio);
-	pinpage_for_each_slot(slot, &bucket)
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket))
 		pinpage_count(slot_set(slot), stat, slot_nr(slot));
 	pinpage_index_unlock(&bucket);
 }
@@ -550,18 +550,18 @@ static void complete_group(struct pinpage_batch *batch,
 {
 	u32 end = group->start + group->nr;
 	unsigned int moved = 0;
-	u32 from, to;
+	u32 from, to, i;
 
 	for (from = group->start; from < end; from = to) {
 		to = from + 1;
 		if (!claim_of(batch, from)->call)
 			continue;
-		moved += find_new(&batch->items[from],
-				  claim_of(batch, from)->slot);
-		for (; to < end && claim_of(batch, to)->prepared &&
-		       !claim_of(batch, to)->call; to++)
-			moved += find_new(&batch->items[to],
-					  claim_of(batch, to)->slot);
+		while (to < end && claim_of(batch, to)->prepared &&
+		       !claim_of(batch, to)->call)
+			to++;
+		for (i = from; i < to; i++)
+			moved += find_new(&batch->items[i],
+					  claim_of(batch, i)->slot);
 		call_complete(batch, group->set, from, to);
 	}
 	if (moved)
@@ -598,7 +598,7 @@ int __pinpage_expected_refs(struct folio *folio)
 	int refs = 0;
 
 	pinpage_index_lock(&bucket, folio);
-	pinpage_for_each_slot(slot, &bucket)
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket))
 		if (slot_claimed(slot))
 			refs += slot_refs(slot, folio);
 	pinpage_index_unlock(&bucket);
@@ -650,13 +650,17 @@ void __pinpage_commit(struct folio *dst, struct folio *src)
  * The reference count decides whether a pinned page moves, and it is looked at
  * after the page tables: here it is enough that its owners can be asked. The
  * migration entry remembers that the page was exclusive, and fork() leaves it
- * alone. GUP-fast, which takes its reference before it looks at the page table
- * again, either sees the entry or is seen in the count; the barrier pairs with
- * the one in try_grab_folio_fast(), as in folio_try_share_anon_rmap_pte().
+ * alone.
  */
 bool __pinpage_unmap_exclusive(struct page *page)
 {
 	ClearPageAnonExclusive(page);
+	/*
+	 * GUP-fast takes its reference before it looks at the page table again.
+	 * It either sees that the entry is gone or is seen in the count: pairs
+	 * with the barrier in try_grab_folio_fast(), as that of
+	 * folio_try_share_anon_rmap_pte() does.
+	 */
 	smp_mb__after_atomic();
 	return true;
 }

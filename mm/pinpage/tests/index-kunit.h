@@ -177,7 +177,7 @@ static unsigned int index_look(struct page *page, struct pinpage_set **sets,
 	unsigned int nr = 0;
 
 	pinpage_index_lock(&bucket, folio);
-	pinpage_for_each_slot(slot, &bucket) {
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
 		if (nr < max)
 			sets[nr] = slot_set(slot);
 		nr++;
@@ -194,7 +194,7 @@ static bool index_finds(struct pinpage_slot *wanted)
 	bool found = false;
 
 	pinpage_index_lock(&bucket, folio);
-	pinpage_for_each_slot(slot, &bucket)
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket))
 		found |= slot == wanted;
 	pinpage_index_unlock(&bucket);
 	return found && folio_test_pinpage(folio);

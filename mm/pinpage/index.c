@@ -32,17 +32,17 @@
 
 #define LOW_BITS	6
 #define STRIPE_BITS	6
-#define NR_STRIPES	(1U << STRIPE_BITS)
+#define NR_STRIPES	BIT(STRIPE_BITS)
 #define MIN_BITS	(LOW_BITS + STRIPE_BITS)
-#define MIN_BUCKETS	(1UL << MIN_BITS)
-#define MAX_BUCKETS	(1UL << 31)
+#define MIN_BUCKETS	BIT(MIN_BITS)
+#define MAX_BUCKETS	BIT(31)
 #define NR_SEGMENTS	(31 - MIN_BITS + 1)
 
 /* Slots per bucket at which the table grows. */
 #define LOAD		2
 
 static struct {
-	spinlock_t lock;
+	spinlock_t lock;	/* see above */
 } ____cacheline_aligned_in_smp stripes[NR_STRIPES] = {
 	[0 ... NR_STRIPES - 1] = {
 		.lock = __SPIN_LOCK_UNLOCKED(stripes.lock),
@@ -72,7 +72,7 @@ static spinlock_t *hash_stripe(u32 hash)
 	return &stripes[(hash >> LOW_BITS) & (NR_STRIPES - 1)].lock;
 }
 
-static struct pinpage_slot **bucket_at(unsigned long b)
+static __always_inline struct pinpage_slot **bucket_at(unsigned long b)
 {
 	unsigned int segment = fls_long(b >> MIN_BITS);
 
@@ -82,7 +82,7 @@ static struct pinpage_slot **bucket_at(unsigned long b)
 }
 
 /* Caller holds the stripe lock of @hash. */
-static struct pinpage_slot **hash_bucket(u32 hash)
+static __always_inline struct pinpage_slot **hash_bucket(u32 hash)
 {
 	unsigned long n = READ_ONCE(nr_buckets);
 	unsigned long mask = (1UL << fls_long(n - 1)) - 1;
@@ -98,25 +98,37 @@ static struct folio *slot_folio(const struct pinpage_slot *slot)
 	return page_folio(pfn_to_page(slot_pfn(slot)));
 }
 
+/* Caller holds the stripe lock of @hash. */
+static __always_inline void find_bucket(struct pinpage_bucket *bucket,
+					struct folio *folio, u32 hash)
+{
+	bucket->pfn = folio_pfn(folio);
+	bucket->nr = folio_nr_pages(folio);
+	bucket->stripe = hash_stripe(hash);
+	bucket->head = hash_bucket(hash);
+}
+
 /**
  * pinpage_index_lock - find the slots of a folio
+ * @bucket: where to store what first_slot() and next_slot() want
  * @folio: the folio
  *
  * Context: Any but interrupt; takes a spinlock, until pinpage_index_unlock().
  * Something must be registered, or the index does not exist.
- * Return: The bucket to walk with pinpage_for_each_slot().
  */
-struct pinpage_slot **pinpage_index_lock(struct folio *folio)
+void pinpage_index_lock(struct pinpage_bucket *bucket, struct folio *folio)
+	__acquires(bucket->stripe)
 {
 	u32 hash = index_hash(folio_pfn(folio));
 
 	spin_lock(hash_stripe(hash));
-	return hash_bucket(hash);
+	find_bucket(bucket, folio, hash);
 }
 
-void pinpage_index_unlock(struct folio *folio)
+void pinpage_index_unlock(struct pinpage_bucket *bucket)
+	__releases(bucket->stripe)
 {
-	spin_unlock(hash_stripe(index_hash(folio_pfn(folio))));
+	spin_unlock(bucket->stripe);
 }
 
 /* Take @stripe in place of @held, which is the same for neighbours. */
@@ -124,24 +136,27 @@ static spinlock_t *switch_stripe(spinlock_t *held, spinlock_t *stripe)
 {
 	if (held == stripe)
 		return held;
+	/* Sparse can't know which of the two is held: balance it here. */
 	if (held) {
 		spin_unlock(held);
+		__acquire(held);
 		cond_resched();
 	}
-	if (stripe)
+	if (stripe) {
 		spin_lock(stripe);
+		__release(stripe);
+	}
 	return stripe;
 }
 
 /* Does @slot clash with what is known of its flagged folio? */
-static int check_slot(struct pinpage_slot **bucket, struct pinpage_slot *slot,
-		      struct folio *folio)
+static int check_slot(struct pinpage_bucket *bucket, struct pinpage_slot *slot)
 {
 	struct pinpage_set *set = slot_set(slot);
 	unsigned long pfn = slot_pfn(slot);
 	struct pinpage_slot *other;
 
-	pinpage_for_each_slot(other, bucket, folio) {
+	for (other = first_slot(bucket); other; other = next_slot(other, bucket)) {
 		if ((slot_set(other)->flags ^ set->flags) & PINPAGE_KERNEL)
 			return -EINVAL;
 		if (slot_set(other) == set &&
@@ -156,28 +171,28 @@ static int insert_slot(struct pinpage_slot *slot, spinlock_t **held)
 {
 	struct folio *folio = slot_folio(slot);
 	u32 hash = index_hash(folio_pfn(folio));
-	struct pinpage_slot **bucket;
+	struct pinpage_bucket bucket;
 	int err;
 
 	*held = switch_stripe(*held, hash_stripe(hash));
-	bucket = hash_bucket(hash);
+	find_bucket(&bucket, folio, hash);
 	if (folio_test_pinpage(folio)) {
-		err = check_slot(bucket, slot, folio);
+		err = check_slot(&bucket, slot);
 		if (err)
 			return err;
 	} else {
 		folio_set_pinpage(folio);
 	}
-	slot->next = *bucket;
-	*bucket = slot;
+	slot->next = *bucket.head;
+	*bucket.head = slot;
 	return 0;
 }
 
 /* Unlink @slot; the last one in a folio takes the flag with it. */
-static void unlink_slot(struct pinpage_slot **bucket, struct pinpage_slot *slot,
-			struct folio *folio)
+static void unlink_slot(struct pinpage_bucket *bucket,
+			struct pinpage_slot *slot, struct folio *folio)
 {
-	struct pinpage_slot **link = bucket;
+	struct pinpage_slot **link = bucket->head;
 	struct pinpage_slot *other;
 	bool last = true;
 
@@ -186,7 +201,7 @@ static void unlink_slot(struct pinpage_slot **bucket, struct pinpage_slot *slot,
 			*link = slot->next;
 			continue;
 		}
-		if (last && slot_in_folio(other, folio))
+		if (last && slot_is_in(other, bucket))
 			last = false;
 		link = &other->next;
 	}
@@ -199,6 +214,7 @@ static void remove_slot(struct pinpage_slot *slot, spinlock_t **held)
 	bool kernel = slot_set(slot)->flags & PINPAGE_KERNEL;
 	struct folio *folio = slot_folio(slot);
 	u32 hash = index_hash(folio_pfn(folio));
+	struct pinpage_bucket bucket;
 
 	*held = switch_stripe(*held, hash_stripe(hash));
 	/*
@@ -210,26 +226,8 @@ static void remove_slot(struct pinpage_slot *slot, spinlock_t **held)
 		wait_var_event(folio, !folio_test_isolated(folio));
 		*held = switch_stripe(*held, hash_stripe(hash));
 	}
-	unlink_slot(hash_bucket(hash), slot, folio);
-}
-
-/**
- * pinpage_index_unclaim - a batch is done with a slot
- * @slot: the slot, wherever it is now
- * @held: stripe lock that is held; the caller passes it from slot to slot, and
- *	at last to pinpage_index_release()
- */
-void pinpage_index_unclaim(struct pinpage_slot *slot, spinlock_t **held)
-{
-	u32 hash = index_hash(folio_pfn(slot_folio(slot)));
-
-	*held = switch_stripe(*held, hash_stripe(hash));
-	slot->where &= ~SLOT_CLAIMED;
-}
-
-void pinpage_index_release(spinlock_t *held)
-{
-	switch_stripe(held, NULL);
+	find_bucket(&bucket, folio, hash);
+	unlink_slot(&bucket, slot, folio);
 }
 
 /**
@@ -241,11 +239,13 @@ void pinpage_index_release(spinlock_t *held)
  */
 struct pinpage_slot *pinpage_index_take(struct folio *folio)
 {
-	struct pinpage_slot **link = pinpage_index_lock(folio);
-	struct pinpage_slot *slots = NULL, **tail = &slots, *slot;
+	struct pinpage_slot *slots = NULL, **tail = &slots, **link, *slot;
+	struct pinpage_bucket bucket;
 
+	pinpage_index_lock(&bucket, folio);
+	link = bucket.head;
 	while ((slot = *link)) {
-		if (!slot_in_folio(slot, folio)) {
+		if (!slot_is_in(slot, &bucket)) {
 			link = &slot->next;
 			continue;
 		}
@@ -260,7 +260,7 @@ struct pinpage_slot *pinpage_index_take(struct folio *folio)
 	}
 	*tail = NULL;
 	folio_clear_pinpage(folio);
-	pinpage_index_unlock(folio);
+	pinpage_index_unlock(&bucket);
 	return slots;
 }
 
@@ -275,19 +275,21 @@ struct pinpage_slot *pinpage_index_take(struct folio *folio)
 void pinpage_index_give(struct folio *dst, struct folio *src,
 			struct pinpage_slot *slots)
 {
-	struct pinpage_slot **bucket, **tail = &slots, *slot;
+	struct pinpage_slot **tail = &slots, *slot;
+	struct pinpage_bucket bucket;
 
 	if (!slots)
 		return;
 	for (slot = slots; slot; slot = slot->next) {
-		slot->where += folio_pfn(dst) - folio_pfn(src);
+		WRITE_ONCE(slot->where,
+			   slot->where + folio_pfn(dst) - folio_pfn(src));
 		tail = &slot->next;
 	}
-	bucket = pinpage_index_lock(dst);
-	*tail = *bucket;
-	*bucket = slots;
+	pinpage_index_lock(&bucket, dst);
+	*tail = *bucket.head;
+	*bucket.head = slots;
 	folio_set_pinpage(dst);
-	pinpage_index_unlock(dst);
+	pinpage_index_unlock(&bucket);
 }
 
 /* Remove the slots of @set before @end, or all. */

@@ -25,28 +25,29 @@
 
 bool __pinpage_folio_kernel(struct folio *folio)
 {
-	struct pinpage_slot **bucket, *slot;
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
 	bool kernel = false;
 
 	/* Those that migration sees are isolated: spare the others the lock. */
 	if (!folio_test_isolated(folio))
 		return false;
-	bucket = pinpage_index_lock(folio);
-	pinpage_for_each_slot(slot, bucket, folio) {
+	pinpage_index_lock(&bucket, folio);
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
 		kernel = slot_set(slot)->flags & PINPAGE_KERNEL;
 		break;
 	}
-	pinpage_index_unlock(folio);
+	pinpage_index_unlock(&bucket);
 	return kernel;
 }
 
 /* Are all slots of @folio those of a kernel-owned page, and of live sets? */
-static bool can_isolate(struct pinpage_slot **bucket, struct folio *folio)
+static bool can_isolate(struct pinpage_bucket *bucket, struct folio *folio)
 {
 	struct pinpage_slot *slot;
 	bool can = false;
 
-	pinpage_for_each_slot(slot, bucket, folio) {
+	for (slot = first_slot(bucket); slot; slot = next_slot(slot, bucket)) {
 		if (!(slot_set(slot)->flags & PINPAGE_KERNEL) ||
 		    atomic_read(&slot_set(slot)->moves) < 0)
 			return false;
@@ -68,17 +69,17 @@ static bool can_isolate(struct pinpage_slot **bucket, struct folio *folio)
 bool __pinpage_isolate(struct page *page)
 {
 	struct folio *folio = folio_get_nontail_page(page);
-	struct pinpage_slot **bucket;
+	struct pinpage_bucket bucket;
 	bool isolated = false;
 
 	if (!folio)
 		return false;
 	if (folio_test_pinpage(folio)) {
-		bucket = pinpage_index_lock(folio);
-		isolated = can_isolate(bucket, folio);
+		pinpage_index_lock(&bucket, folio);
+		isolated = can_isolate(&bucket, folio);
 		if (isolated)
 			folio_set_isolated(folio);
-		pinpage_index_unlock(folio);
+		pinpage_index_unlock(&bucket);
 	}
 	if (!isolated) {
 		folio_put(folio);
@@ -90,9 +91,11 @@ bool __pinpage_isolate(struct page *page)
 
 static void end_isolation(struct folio *folio)
 {
-	pinpage_index_lock(folio);
+	struct pinpage_bucket bucket;
+
+	pinpage_index_lock(&bucket, folio);
 	folio_clear_isolated(folio);
-	pinpage_index_unlock(folio);
+	pinpage_index_unlock(&bucket);
 	wake_up_var(folio);
 }
 
@@ -107,14 +110,15 @@ void pinpage_putback(struct folio *folio)
 /* Who copies? The set that holds the folio longest, if it knows how to. */
 static struct pinpage_set *find_migrate(struct folio *folio)
 {
-	struct pinpage_slot **bucket, *slot;
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
 	struct pinpage_set *set = NULL;
 
-	bucket = pinpage_index_lock(folio);
-	pinpage_for_each_slot(slot, bucket, folio)
+	pinpage_index_lock(&bucket, folio);
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket))
 		if (slot_set(slot)->system->ops->migrate)
 			set = slot_set(slot);
-	pinpage_index_unlock(folio);
+	pinpage_index_unlock(&bucket);
 	return set;
 }
 

@@ -80,6 +80,7 @@ struct test_owner {
 	unsigned int prepares, quiets, completes, migrates;
 	unsigned int moved, stayed;	/* pages */
 	unsigned int asked_at, told_at;
+	unsigned int descents;		/* items that come before their index */
 	unsigned int breaches;
 };
 
@@ -158,6 +159,7 @@ static inline int test_prepare(struct pinpage_set *set,
 	for (i = 0; i < nr; i++) {
 		test_check_item(owner, &items[i], 0);
 		test_breach(owner, items[i].new);
+		owner->descents += i && items[i].index < items[i - 1].index;
 	}
 	if (owner->sleep_ms && mode != MIGRATE_ASYNC)
 		msleep(owner->sleep_ms);
@@ -347,15 +349,28 @@ static inline void test_put_page(struct test_owner *owner, unsigned long i)
 	}
 }
 
-static inline void test_free_owner(struct test_owner *owner)
+/* Take back a set at a time when no batch is in flight. */
+static inline void test_clear(struct kunit *test, struct test_owner *owner)
+{
+	int moves = atomic_read(&owner->set.moves);
+
+	/* One that has not given it back would have us wait for ever. */
+	KUNIT_EXPECT_EQ(test, moves, 0);
+	if (moves > 0)
+		atomic_set(&owner->set.moves, 0);
+	KUNIT_EXPECT_EQ(test, clear_pinpage(&owner->set, owner->pages), 0);
+}
+
+static inline void test_free_owner(struct kunit *test, struct test_owner *owner)
 {
 	unsigned long i;
 
 	if (owner->stuck)
 		return;
 	if (owner->set.system)
-		clear_pinpage(&owner->set, owner->pages);
-	for (i = 0; i < owner->nr; i++)
+		test_clear(test, owner);
+	/* From the end, or pages of a folio would outlive it. */
+	for (i = owner->nr; i--;)
 		test_put_page(owner, i);
 	list_del(&owner->list);
 	kvfree(owner->calls);
@@ -388,7 +403,7 @@ static inline void test_exit(struct kunit *test)
 	test_tell(fixture);
 	test_putback(fixture);
 	list_for_each_entry_safe_reverse(owner, next, &fixture->owners, list)
-		test_free_owner(owner);
+		test_free_owner(test, owner);
 	for (i = 0; i < TEST_SYSTEMS; i++)
 		if (fixture->systems[i].registered)
 			unregister_pinpage(&fixture->systems[i]);
@@ -648,16 +663,17 @@ static inline long test_stat(struct pinpage_system *system,
 /* Slots of @folio in the index, and whether one of them is claimed. */
 static inline unsigned int test_count_slots(struct folio *folio, bool *claimed)
 {
-	struct pinpage_slot **bucket, *slot;
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
 	unsigned int nr = 0;
 
 	*claimed = false;
-	bucket = pinpage_index_lock(folio);
-	pinpage_for_each_slot(slot, bucket, folio) {
+	pinpage_index_lock(&bucket, folio);
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
 		nr++;
 		*claimed |= slot_claimed(slot);
 	}
-	pinpage_index_unlock(folio);
+	pinpage_index_unlock(&bucket);
 	return nr;
 }
 

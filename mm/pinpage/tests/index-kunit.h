@@ -8,7 +8,7 @@
 #ifndef _MM_PINPAGE_TESTS_INDEX_H
 #define _MM_PINPAGE_TESTS_INDEX_H
 
-#include <linux/random.h>
+#include <linux/bitops.h>
 
 #include "helpers-kunit.h"
 
@@ -172,29 +172,31 @@ static unsigned int index_look(struct page *page, struct pinpage_set **sets,
 			       unsigned int max)
 {
 	struct folio *folio = page_folio(page);
-	struct pinpage_slot **bucket, *slot;
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
 	unsigned int nr = 0;
 
-	bucket = pinpage_index_lock(folio);
-	pinpage_for_each_slot(slot, bucket, folio) {
+	pinpage_index_lock(&bucket, folio);
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
 		if (nr < max)
 			sets[nr] = slot_set(slot);
 		nr++;
 	}
-	pinpage_index_unlock(folio);
+	pinpage_index_unlock(&bucket);
 	return nr;
 }
 
 static bool index_finds(struct pinpage_slot *wanted)
 {
 	struct folio *folio = slot_folio(wanted);
-	struct pinpage_slot **bucket, *slot;
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
 	bool found = false;
 
-	bucket = pinpage_index_lock(folio);
-	pinpage_for_each_slot(slot, bucket, folio)
+	pinpage_index_lock(&bucket, folio);
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket))
 		found |= slot == wanted;
-	pinpage_index_unlock(folio);
+	pinpage_index_unlock(&bucket);
 	return found && folio_test_pinpage(folio);
 }
 
@@ -437,7 +439,6 @@ static void index_test_mixed_folio(struct kunit *test)
 static void index_claim(struct index_set *s, bool claim)
 {
 	struct pinpage_chunk *chunk;
-	spinlock_t *held = NULL;
 	unsigned int i;
 
 	for (chunk = s->set.chunks; chunk; chunk = chunk->next)
@@ -445,8 +446,7 @@ static void index_claim(struct index_set *s, bool claim)
 			if (claim)
 				chunk->slots[i].where |= SLOT_CLAIMED;
 			else
-				pinpage_index_unclaim(&chunk->slots[i], &held);
-	pinpage_index_release(held);
+				slot_unclaim(&chunk->slots[i]);
 }
 
 static void index_move(struct page *to, struct page *from)
@@ -645,31 +645,44 @@ static void index_test_fit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, index_lost(s), 0);
 }
 
-/* Slots per bucket where each page has an owner: seven of eight find fewer. */
+/* Where 4096 folios of @size pages, side by side, go in as many buckets. */
+static void index_spread(struct kunit *test, u8 *length, unsigned long size)
+{
+	unsigned long i, used = 0, longest = 0;
+	u64 stripes = 0;
+
+	memset(length, 0, MIN_BUCKETS);
+	for (i = 0; i < MIN_BUCKETS; i++)
+		length[index_hash(0x12345000 + i * size) % MIN_BUCKETS]++;
+	for (i = 0; i < MIN_BUCKETS; i++) {
+		used += !!length[i];
+		longest = max_t(unsigned long, longest, length[i]);
+		if (length[i])
+			stripes |= BIT_ULL((i >> LOW_BITS) % NR_STRIPES);
+	}
+	kunit_info(test, "folios of %lu: %lu of %lu buckets, at most %lu in one",
+		   size, used, MIN_BUCKETS, longest);
+	KUNIT_EXPECT_GT(test, used, MIN_BUCKETS * 2 / 5);
+	KUNIT_EXPECT_LE(test, longest, 8);
+	used = hweight64(stripes);
+	KUNIT_EXPECT_GT(test, used, NR_STRIPES * 3 / 4);
+}
+
 static void index_test_spread(struct kunit *test)
 {
-	struct page **pages = index_pages(test, 4096);
-	unsigned long b, longest = 0, used = 0, length;
-	struct pinpage_slot *slot;
+	u8 *length = kunit_kmalloc(test, MIN_BUCKETS, GFP_KERNEL);
+	unsigned long size;
 
-	index_add(test, pages, 4096);
-	for (b = 0; b < nr_buckets; b++) {
-		length = 0;
-		for (slot = *bucket_at(b); slot; slot = slot->next)
-			length++;
-		used += !!length;
-		longest = max(longest, length);
-	}
-	kunit_info(test, "4096 pages in %lu of %lu buckets, at most %lu in one",
-		   used, nr_buckets, longest);
-	KUNIT_EXPECT_GT(test, used, nr_buckets * 2 / 5);
-	KUNIT_EXPECT_LE(test, longest, 12);
+	KUNIT_ASSERT_NOT_NULL(test, length);
+	for (size = 1; size <= 2048; size *= 2)
+		index_spread(test, length, size);
 }
 
 /* The slots that are walked in all look-ups of all slots of @s. */
 static unsigned long index_walked(struct index_set *s)
 {
-	struct pinpage_slot **bucket, *slot;
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
 	struct pinpage_chunk *chunk;
 	unsigned long walked = 0;
 	struct folio *folio;
@@ -678,10 +691,10 @@ static unsigned long index_walked(struct index_set *s)
 	for (chunk = s->set.chunks; chunk; chunk = chunk->next) {
 		for (i = 0; i < chunk->nr; i++) {
 			folio = slot_folio(&chunk->slots[i]);
-			bucket = pinpage_index_lock(folio);
-			for (slot = *bucket; slot; slot = slot->next)
+			pinpage_index_lock(&bucket, folio);
+			for (slot = *bucket.head; slot; slot = slot->next)
 				walked++;
-			pinpage_index_unlock(folio);
+			pinpage_index_unlock(&bucket);
 		}
 		cond_resched();
 	}

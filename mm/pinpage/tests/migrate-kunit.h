@@ -99,6 +99,9 @@ static void migrate_test_agree(struct kunit *test)
 	migrate_expect_calls(test, old, 1, 1);
 	migrate_expect_calls(test, new, 1, 1);
 	KUNIT_EXPECT_EQ(test, old->stayed, 4);
+	/* The items are in the order of the batch. */
+	KUNIT_EXPECT_EQ(test, old->descents, 0);
+	KUNIT_EXPECT_EQ(test, new->descents, 0);
 	/* The newest is asked first, and told last. */
 	KUNIT_EXPECT_GT(test, old->asked_at, new->asked_at);
 	KUNIT_EXPECT_LT(test, old->told_at, new->told_at);
@@ -142,8 +145,8 @@ static void migrate_refuse(struct kunit *test, int n, int k)
 		KUNIT_EXPECT_EQ(test, owners[i]->stayed, 3);
 	}
 	for (i = n; i--;)
-		test_free_owner(owners[i]);
-	test_free_owner(other);
+		test_free_owner(test, owners[i]);
+	test_free_owner(test, other);
 }
 
 static void migrate_test_refuse(struct kunit *test)
@@ -565,6 +568,7 @@ static void migrate_test_claims_moved(struct kunit *test)
 	folio_unlock(dst);
 	folio_unlock(src);
 	folio_put(dst);
+	KUNIT_EXPECT_FALSE(test, folio_test_isolated(src));
 	list_del(&src->lru);
 	node_stat_sub_folio(src, NR_ISOLATED_FILE);
 	folio_put(src);
@@ -710,9 +714,9 @@ static void migrate_move(struct kunit *test, unsigned int order,
 	migrate_expect_fields(test, owner);
 	migrate_expect_held(test, owner->pages[0], 2);
 	migrate_expect_held(test, owner->pages[nr - 1], 3);
-	test_free_owner(part);
-	test_free_owner(same);
-	test_free_owner(owner);
+	test_free_owner(test, part);
+	test_free_owner(test, same);
+	test_free_owner(test, owner);
 }
 
 static void migrate_test_move(struct kunit *test)
@@ -851,8 +855,8 @@ static void migrate_custom_refuses(struct kunit *test, int err)
 	migrate_expect_content(test, first, 0);
 	migrate_expect_fields(test, first);
 	migrate_expect_held(test, page, 2);
-	test_free_owner(second);
-	test_free_owner(first);
+	test_free_owner(test, second);
+	test_free_owner(test, first);
 }
 
 static void migrate_test_custom_refuses(struct kunit *test)
@@ -877,6 +881,7 @@ static void migrate_test_batch(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, test_move(fixture, MIGRATE_ASYNC), MIGRATE_BATCH);
 	migrate_expect_calls(test, owner, 1, 1);
 	migrate_expect_calls(test, same, 1, 1);
+	KUNIT_EXPECT_EQ(test, owner->descents, 0);
 	migrate_expect_content(test, owner, 0);
 	migrate_expect_stats(test, 0, MIGRATE_BATCH, MIGRATE_BATCH, 0, 0, 0);
 	migrate_expect_stats(test, 1, MIGRATE_BATCH, MIGRATE_BATCH, 0, 0, 0);

@@ -684,7 +684,7 @@ static inline unsigned int test_count_slots(struct folio *folio, bool *claimed)
 
 	*claimed = false;
 	pinpage_index_lock(&bucket, folio);
-	pinpage_for_each_slot(slot, &bucket) {
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
 		nr++;
 		*claimed |= slot_claimed(slot);
 	}

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
@@ -22,6 +21,7 @@ FIXTURE(kernel) {
 	int id;
 	struct cma cma;
 	size_t taken;
+	struct holes holes;
 	uint64_t *pfns;
 };
 
@@ -60,7 +60,6 @@ static int share_pages(int fd, int kind, int from, size_t first, size_t pages, i
 FIXTURE_SETUP(kernel)
 {
 	char why[128];
-	void *filler;
 
 	self->fd = device_open(why, sizeof(why));
 	if (self->fd < 0)
@@ -69,11 +68,8 @@ FIXTURE_SETUP(kernel)
 	self->pfns = calloc(NR, sizeof(*self->pfns));
 	ASSERT_NE(NULL, self->pfns);
 	prefer_node(0);
-	filler = map_filler(FILLER);
-	ASSERT_NE(NULL, filler);
 	self->id = alloc_pages(self->fd, NR, variant->system, variant->flags);
 	ASSERT_GT(self->id, 0);
-	munmap(filler, FILLER * PAGE);
 	prefer_node(-1);
 	ASSERT_EQ(0, dev_fill(self->fd, self->id, NR, SEED_DEVICE));
 }
@@ -83,6 +79,7 @@ FIXTURE_TEARDOWN(kernel)
 	struct test_pinpage_counters count;
 
 	cma_give(&self->cma, self->taken);
+	drop_holes(&self->holes);
 	count = dev_count(self->fd, self->id);
 	EXPECT_TRUE(account_balanced(&count));
 	EXPECT_EQ(0, dev_check(self->fd, self->id, NR, SEED_DEVICE));
@@ -125,6 +122,43 @@ static void expect_intact(struct __test_metadata *_metadata, struct _test_data_k
 	}
 }
 
+static uint64_t lowest_pfn(int fd, int id)
+{
+	uint64_t pfn, lowest = ~0ULL;
+	size_t i;
+
+	for (i = 0; i < NR; i++) {
+		pfn = dev_pfn(fd, id, i);
+		lowest = pfn < lowest ? pfn : lowest;
+	}
+	return lowest;
+}
+
+/* In place of the buffer, the lowest of many, and holes above it. */
+static void settle(struct __test_metadata *_metadata, struct _test_data_kernel *self,
+		   const struct _fixture_variant_kernel *variant)
+{
+	int id, i;
+
+	self->holes.pages = 4096;
+	for (i = 0; i < MAX_FILLER; i++) {
+		ASSERT_TRUE(add_filler(&self->holes));
+		prefer_node(0);
+		id = alloc_pages(self->fd, NR, variant->system, variant->flags);
+		prefer_node(-1);
+		ASSERT_GT(id, 0);
+		ASSERT_EQ(0, dev_fill(self->fd, id, NR, SEED_DEVICE));
+		if (lowest_pfn(self->fd, id) < lowest_pfn(self->fd, self->id)) {
+			EXPECT_EQ(0, dev_unpin(self->fd, self->id));
+			self->id = id;
+		} else {
+			EXPECT_EQ(0, dev_unpin(self->fd, id));
+		}
+	}
+	ASSERT_LT(NR, punch_holes(&self->holes, lowest_pfn(self->fd, self->id)));
+	remember(self);
+}
+
 static int compact(void)
 {
 	return write_text("/proc/sys/vm/compact_memory", "1");
@@ -136,7 +170,7 @@ TEST_F_TIMEOUT(kernel, compaction, TEST_SECONDS)
 
 	if (access("/proc/sys/vm/compact_memory", W_OK))
 		SKIP(return, "no compaction");
-	remember(self);
+	settle(_metadata, self, variant);
 	EXPECT_EQ(0, compact());
 	EXPECT_LT(0, count_moved(self));
 	expect_intact(_metadata, self);
@@ -149,11 +183,13 @@ TEST_F_TIMEOUT(kernel, compaction, TEST_SECONDS)
 TEST_F_TIMEOUT(kernel, refused, TEST_SECONDS)
 {
 	struct test_pinpage_policy no = {
-		.id = self->id, .refusals = 1000000, .refusal = -EBUSY,
+		.refusals = 1000000, .refusal = -EBUSY,
 	};
-	struct test_pinpage_policy yes = { .id = self->id };
+	struct test_pinpage_policy yes = {};
 
-	remember(self);
+	settle(_metadata, self, variant);
+	no.id = self->id;
+	yes.id = self->id;
 	ASSERT_EQ(0, dev_policy(self->fd, no));
 	EXPECT_EQ(0, compact());
 	EXPECT_EQ(0, count_moved(self));
@@ -169,13 +205,14 @@ TEST_F_TIMEOUT(kernel, refused, TEST_SECONDS)
 TEST_F_TIMEOUT(kernel, migrate_refused, TEST_SECONDS)
 {
 	static const int values[] = { -EAGAIN, -EBUSY, -ENOMEM, 5 };
-	struct test_pinpage_policy policy = { .id = self->id };
+	struct test_pinpage_policy policy = {};
 	size_t i;
 
 	if (variant->system != TEST_PINPAGE_SYSTEM_COPY)
 		SKIP(return, "this one has no migrate()");
+	settle(_metadata, self, variant);
+	policy.id = self->id;
 	for (i = 0; i < ARRAY_SIZE(values); i++) {
-		remember(self);
 		policy.migrate_refusals = 1000000;
 		policy.migrate_refusal = values[i];
 		ASSERT_EQ(0, dev_policy(self->fd, policy));
@@ -195,10 +232,11 @@ TEST_F_TIMEOUT(kernel, migrate_refused, TEST_SECONDS)
 /* One reference more than the owners have. */
 TEST_F_TIMEOUT(kernel, foreign, TEST_SECONDS)
 {
-	int id = share_pages(self->fd, TEST_PINPAGE_REF, self->id, 0, NR, 0);
+	int id;
 
+	settle(_metadata, self, variant);
+	id = share_pages(self->fd, TEST_PINPAGE_REF, self->id, 0, NR, 0);
 	ASSERT_GT(id, 0);
-	remember(self);
 	EXPECT_EQ(0, compact());
 	EXPECT_EQ(0, count_moved(self));
 	EXPECT_EQ(0, dev_unpin(self->fd, id));
@@ -214,6 +252,7 @@ TEST_F_TIMEOUT(kernel, nested, TEST_SECONDS)
 	int all, some;
 	size_t i;
 
+	settle(_metadata, self, variant);
 	all = share_pages(self->fd, TEST_PINPAGE_KERNEL, self->id, 0, NR, 1);
 	ASSERT_GT(all, 0);
 	some = share_pages(self->fd, TEST_PINPAGE_KERNEL, all, 10, 20, 2);
@@ -221,7 +260,6 @@ TEST_F_TIMEOUT(kernel, nested, TEST_SECONDS)
 	/* He refuses, so what he shares stays. */
 	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){
 		.id = some, .refusals = 1000000, .refusal = -EBUSY }));
-	remember(self);
 	EXPECT_EQ(0, compact());
 	EXPECT_LT(0, count_moved(self));
 	for (i = 10; i < 30; i++)

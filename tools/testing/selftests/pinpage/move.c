@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages of a process that are pinned move: by move_pages(2), mbind(2) and
- * compaction, with what the process and the device wrote, and the device follows.
+ * Pages of a process that are pinned move, by move_pages(2) and mbind(2), with
+ * what the process and the device wrote, and the device follows.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -12,7 +12,6 @@
 #include "pinpage_util.h"
 
 #define NR	64
-#define NR_MANY	4096
 
 enum memory { ANON, SHMEM, FILE_CACHE };
 
@@ -283,69 +282,6 @@ TEST_F_TIMEOUT(move, under_load, TEST_SECONDS)
 	EXPECT_LT(0, there);
 	user_fill(self->at, NR, SEED_USER);
 	check_sides(_metadata, self, variant, 1);
-}
-
-static unsigned long long lowest(const uint64_t *pfns)
-{
-	uint64_t pfn = ~0ULL;
-	size_t i;
-
-	for (i = 0; i < NR_MANY; i++)
-		pfn = pfns[i] < pfn ? pfns[i] : pfn;
-	return pfn;
-}
-
-static unsigned long long highest(const uint64_t *pfns)
-{
-	uint64_t pfn = 0;
-	size_t i;
-
-	for (i = 0; i < NR_MANY; i++)
-		pfn = pfns[i] > pfn ? pfns[i] : pfn;
-	return pfn;
-}
-
-/*
- * Compaction goes up from the bottom: of many pages, some stand where it wants
- * them away, sooner or later.
- */
-TEST_F_TIMEOUT(move, compaction, TEST_SECONDS)
-{
-	size_t i, moved = 0;
-	uint64_t *before;
-	int backing, id;
-	char *at, *filler;
-
-	before = calloc(NR_MANY, sizeof(*before));
-	ASSERT_NE(NULL, before);
-	prefer_node(0);
-	filler = map_filler(FILLER);
-	ASSERT_NE(NULL, filler);
-	at = make_memory(variant->memory, NR_MANY, &backing);
-	ASSERT_NE(NULL, at);
-	munmap(filler, FILLER * PAGE);
-	prefer_node(-1);
-	id = pin_it(self->fd, variant->kind, at, NR_MANY, variant->flags, backing);
-	ASSERT_GT(id, 0);
-	for (i = 0; i < NR_MANY; i++)
-		before[i] = dev_pfn(self->fd, id, i);
-	if (write_text("/proc/sys/vm/compact_memory", "1"))
-		SKIP(goto out, "no compaction");
-	for (i = 0; i < NR_MANY; i++) {
-		moved += before[i] != dev_pfn(self->fd, id, i);
-		ASSERT_EQ(dev_pfn(self->fd, id, i), user_pfn(at + i * PAGE));
-	}
-	EXPECT_LT(0, moved)
-		TH_LOG("pages between pfns %#llx and %#llx", lowest(before), highest(before));
-	EXPECT_EQ(0, user_check(at, NR_MANY, SEED_USER));
-	EXPECT_EQ(0, dev_check(self->fd, id, NR_MANY, SEED_USER));
-	EXPECT_EQ(0, dev_order(self->fd, id));
-out:
-	EXPECT_EQ(0, dev_unpin(self->fd, id));
-	munmap(at, NR_MANY * PAGE);
-	if (backing >= 0)
-		close(backing);
-	free(before);
 }
 
 TEST_HARNESS_MAIN

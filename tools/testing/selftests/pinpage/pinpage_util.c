@@ -171,16 +171,6 @@ void *map_anon(size_t pages)
 	return at;
 }
 
-void *map_filler(size_t pages)
-{
-	char *at = map_anon(pages);
-	size_t i;
-
-	for (i = 0; at && i < pages; i++)
-		at[i * PAGE] = 1;
-	return at;
-}
-
 int make_memfd(size_t pages)
 {
 	int fd = memfd_create("pinpage", MFD_CLOEXEC);
@@ -378,6 +368,65 @@ int prefer_node(int node)
 
 	return syscall(__NR_set_mempolicy, node < 0 ? MPOL_DEFAULT : MPOL_PREFERRED,
 		       node < 0 ? NULL : &mask, 64UL) ? -errno : 0;
+}
+
+#define PCP_FRACTION	"/proc/sys/vm/percpu_pagelist_high_fraction"
+
+/* Free each other page above @pfn, and all below: how many holes are above? */
+static size_t punch(char *at, size_t pages, uint64_t pfn)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	size_t i, nr = 0;
+	uint64_t entry;
+
+	for (i = 0; fd >= 0 && i < pages; i++) {
+		if (pread(fd, &entry, sizeof(entry),
+			  ((uintptr_t)at / PAGE + i) * sizeof(entry)) != sizeof(entry))
+			break;
+		if ((entry & ((1ULL << 55) - 1)) > pfn) {
+			if (i % 2)
+				continue;
+			nr++;
+		}
+		madvise(at + i * PAGE, PAGE, MADV_DONTNEED);
+	}
+	if (fd >= 0)
+		close(fd);
+	return nr;
+}
+
+bool add_filler(struct holes *holes)
+{
+	char *at = map_anon(holes->pages);
+	size_t i;
+
+	if (!at || holes->nr == MAX_FILLER)
+		return false;
+	prefer_node(0);
+	for (i = 0; i < holes->pages; i++)
+		at[i * PAGE] = 1;
+	prefer_node(-1);
+	holes->at[holes->nr++] = at;
+	return true;
+}
+
+size_t punch_holes(struct holes *holes, uint64_t pfn)
+{
+	size_t nr = 0;
+	int i;
+
+	/* Free pages that wait on a list of their processor are no holes. */
+	write_text(PCP_FRACTION, "1000000");
+	for (i = 0; i < holes->nr; i++)
+		nr += punch(holes->at[i], holes->pages, pfn);
+	return nr;
+}
+
+void drop_holes(struct holes *holes)
+{
+	while (holes->nr)
+		munmap(holes->at[--holes->nr], holes->pages * PAGE);
+	write_text(PCP_FRACTION, "0");
 }
 
 static int64_t cma_number(const char *name, const char *what)

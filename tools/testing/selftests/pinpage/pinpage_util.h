@@ -43,11 +43,22 @@ bool account_balanced(const struct test_pinpage_counters *c);
 
 void *map_anon(size_t pages);
 /*
- * Memory to be held while that of a test is allocated: it takes the free pages
- * among others, near the top of a zone, where compaction has left them.
+ * Compaction moves what it finds at the bottom of a zone to free pages in
+ * blocks further up that are in use in part, and not to free blocks. To make
+ * such ones on node 0: map filler before, between and after the pages that
+ * shall move, then punch holes in what of it is above @pfn. Returns how many.
  */
-#define FILLER		((size_t)16384)
-void *map_filler(size_t pages);
+#define MAX_FILLER	8
+
+struct holes {
+	char *at[MAX_FILLER];
+	size_t pages;		/* in each */
+	int nr;
+};
+
+bool add_filler(struct holes *holes);
+size_t punch_holes(struct holes *holes, uint64_t pfn);
+void drop_holes(struct holes *holes);
 int make_memfd(size_t pages);
 /* In the current directory; -1 where it can't be, or is no disk's. */
 int make_file(size_t pages);

@@ -183,15 +183,13 @@ static void set_leave(struct pinpage_set *set)
 	wait_var_event(&set->moves, atomic_read(&set->moves) == SET_LEAVING);
 }
 
-/* Position of the first page of @slot in its set, in pages. */
-unsigned long slot_index(struct pinpage_slot *slot)
+/* slot_index() in a chunk with runs of several pages. */
+unsigned long run_index(struct pinpage_slot *slot)
 {
 	struct pinpage_chunk *chunk = slot_chunk(slot);
 	unsigned long index = chunk->index;
 	struct pinpage_slot *s;
 
-	if (chunk->singles)
-		return index + slot_pos(slot);
 	for (s = chunk->slots; s < slot; s++)
 		index += slot_nr(s);
 	return index;
@@ -425,6 +423,7 @@ static unsigned long read_slot_pfn(struct pinpage_slot *slot)
 	if (slot_set(slot)->flags & PINPAGE_UNINDEXED)
 		return slot_pfn(slot);
 	do {
+		/* A guess, verified under the lock that it leads to. */
 		pfn = data_race(slot_pfn(slot));
 		folio = page_folio(pfn_to_page(pfn));
 		pinpage_index_lock(&bucket, folio);
@@ -616,16 +615,19 @@ EXPORT_SYMBOL_GPL(pinpage_pin_user);
 int pinpage_unpin_user(struct pinpage_set *set, bool make_dirty)
 {
 	struct pinpage_chunk *chunk;
-	unsigned int i;
+	struct pinpage_slot *slot;
+	struct page *page;
 	int err = stop_set(set);
 
 	if (err)
 		return err;
 	for (chunk = set->chunks; chunk; chunk = chunk->next) {
-		for (i = 0; i < chunk->nr; i++)
-			unpin_user_page_range_dirty_lock(
-				pfn_to_page(slot_pfn(&chunk->slots[i])),
-				slot_nr(&chunk->slots[i]), make_dirty);
+		for (slot = chunk->slots; slot < chunk->slots + chunk->nr;
+		     slot++) {
+			page = pfn_to_page(slot_pfn(slot));
+			unpin_user_page_range_dirty_lock(page, slot_nr(slot),
+							 make_dirty);
+		}
 		cond_resched();
 	}
 	finish_set(set);

@@ -51,9 +51,10 @@ int pin_user_pages_fast_pinpage(unsigned long start, int nr_pages,
  * A migration batch begins: owners of flagged @folios are asked to pause; the
  * folios whose owners refuse go to @refused. Returns how many that were.
  */
-static inline unsigned int pinpage_prepare(struct pinpage_batch **batchp,
-		struct list_head *folios, struct list_head *refused,
-		enum migrate_mode mode, int reason, int *nr_failed_pages)
+static inline unsigned int
+pinpage_prepare(struct pinpage_batch **batchp, struct list_head *folios,
+		struct list_head *refused, enum migrate_mode mode, int reason,
+		int *nr_failed_pages)
 {
 	*batchp = NULL;
 	if (!pinpage_active())
@@ -113,9 +114,10 @@ static inline bool pinpage_folio(const struct folio *folio)
 	return false;
 }
 
-static inline unsigned int pinpage_prepare(struct pinpage_batch **batchp,
-		struct list_head *folios, struct list_head *refused,
-		enum migrate_mode mode, int reason, int *nr_failed_pages)
+static inline unsigned int
+pinpage_prepare(struct pinpage_batch **batchp, struct list_head *folios,
+		struct list_head *refused, enum migrate_mode mode, int reason,
+		int *nr_failed_pages)
 {
 	*batchp = NULL;
 	return 0;

@@ -32,17 +32,17 @@
 
 #define LOW_BITS	6
 #define STRIPE_BITS	6
-#define NR_STRIPES	(1U << STRIPE_BITS)
+#define NR_STRIPES	BIT(STRIPE_BITS)
 #define MIN_BITS	(LOW_BITS + STRIPE_BITS)
-#define MIN_BUCKETS	(1UL << MIN_BITS)
-#define MAX_BUCKETS	(1UL << 31)
+#define MIN_BUCKETS	BIT(MIN_BITS)
+#define MAX_BUCKETS	BIT(31)
 #define NR_SEGMENTS	(31 - MIN_BITS + 1)
 
 /* Slots per bucket at which the table grows. */
 #define LOAD		2
 
 static struct {
-	spinlock_t lock;
+	spinlock_t lock;	/* see above */
 } ____cacheline_aligned_in_smp stripes[NR_STRIPES] = {
 	[0 ... NR_STRIPES - 1] = {
 		.lock = __SPIN_LOCK_UNLOCKED(stripes.lock),
@@ -72,7 +72,7 @@ static spinlock_t *hash_stripe(u32 hash)
 	return &stripes[(hash >> LOW_BITS) & (NR_STRIPES - 1)].lock;
 }
 
-static struct pinpage_slot **bucket_at(unsigned long b)
+static __always_inline struct pinpage_slot **bucket_at(unsigned long b)
 {
 	unsigned int segment = fls_long(b >> MIN_BITS);
 
@@ -82,7 +82,7 @@ static struct pinpage_slot **bucket_at(unsigned long b)
 }
 
 /* Caller holds the stripe lock of @hash. */
-static struct pinpage_slot **hash_bucket(u32 hash)
+static __always_inline struct pinpage_slot **hash_bucket(u32 hash)
 {
 	unsigned long n = READ_ONCE(nr_buckets);
 	unsigned long mask = (1UL << fls_long(n - 1)) - 1;
@@ -99,8 +99,8 @@ static struct folio *slot_folio(const struct pinpage_slot *slot)
 }
 
 /* Caller holds the stripe lock of @hash. */
-static void find_bucket(struct pinpage_bucket *bucket, struct folio *folio,
-			u32 hash)
+static __always_inline void find_bucket(struct pinpage_bucket *bucket,
+					struct folio *folio, u32 hash)
 {
 	bucket->pfn = folio_pfn(folio);
 	bucket->nr = folio_nr_pages(folio);
@@ -110,13 +110,14 @@ static void find_bucket(struct pinpage_bucket *bucket, struct folio *folio,
 
 /**
  * pinpage_index_lock - find the slots of a folio
- * @bucket: where to store what pinpage_for_each_slot() wants
+ * @bucket: where to store what first_slot() and next_slot() want
  * @folio: the folio
  *
  * Context: Any but interrupt; takes a spinlock, until pinpage_index_unlock().
  * Something must be registered, or the index does not exist.
  */
 void pinpage_index_lock(struct pinpage_bucket *bucket, struct folio *folio)
+	__acquires(bucket->stripe)
 {
 	u32 hash = index_hash(folio_pfn(folio));
 
@@ -125,6 +126,7 @@ void pinpage_index_lock(struct pinpage_bucket *bucket, struct folio *folio)
 }
 
 void pinpage_index_unlock(struct pinpage_bucket *bucket)
+	__releases(bucket->stripe)
 {
 	spin_unlock(bucket->stripe);
 }
@@ -134,12 +136,16 @@ static spinlock_t *switch_stripe(spinlock_t *held, spinlock_t *stripe)
 {
 	if (held == stripe)
 		return held;
+	/* Sparse can't know which of the two is held: balance it here. */
 	if (held) {
 		spin_unlock(held);
+		__acquire(held);
 		cond_resched();
 	}
-	if (stripe)
+	if (stripe) {
 		spin_lock(stripe);
+		__release(stripe);
+	}
 	return stripe;
 }
 
@@ -150,7 +156,7 @@ static int check_slot(struct pinpage_bucket *bucket, struct pinpage_slot *slot)
 	unsigned long pfn = slot_pfn(slot);
 	struct pinpage_slot *other;
 
-	pinpage_for_each_slot(other, bucket) {
+	for (other = first_slot(bucket); other; other = next_slot(other, bucket)) {
 		if ((slot_set(other)->flags ^ set->flags) & PINPAGE_KERNEL)
 			return -EINVAL;
 		if (slot_set(other) == set &&
@@ -225,25 +231,6 @@ static void remove_slot(struct pinpage_slot *slot, spinlock_t **held)
 }
 
 /**
- * pinpage_index_unclaim - a batch is done with a slot
- * @slot: the slot, wherever it is now
- * @held: stripe lock that is held; the caller passes it from slot to slot, and
- *	at last to pinpage_index_release()
- */
-void pinpage_index_unclaim(struct pinpage_slot *slot, spinlock_t **held)
-{
-	u32 hash = index_hash(folio_pfn(slot_folio(slot)));
-
-	*held = switch_stripe(*held, hash_stripe(hash));
-	slot->where &= ~SLOT_CLAIMED;
-}
-
-void pinpage_index_release(spinlock_t *held)
-{
-	switch_stripe(held, NULL);
-}
-
-/**
  * pinpage_index_take - take the slots of a folio out of the index
  * @folio: the folio, whose slots are all claimed
  *
@@ -294,7 +281,8 @@ void pinpage_index_give(struct folio *dst, struct folio *src,
 	if (!slots)
 		return;
 	for (slot = slots; slot; slot = slot->next) {
-		slot->where += folio_pfn(dst) - folio_pfn(src);
+		WRITE_ONCE(slot->where,
+			   slot->where + folio_pfn(dst) - folio_pfn(src));
 		tail = &slot->next;
 	}
 	pinpage_index_lock(&bucket, dst);

@@ -27,9 +27,9 @@
  *   pos      position in the chunk, which leads to the set
  *   claimed  a migration batch counts the references of this slot as its own
  *
- * @next and @where change under the stripe lock of the folio that the slot is
- * in. A slot that moves is in the hands of one batch: it leaves one stripe
- * before it enters the other, and clear_pinpage() waits for the batch.
+ * @next changes under the stripe lock of the folio that the slot is in. So does
+ * @where until it is claimed; then it is the batch's, which clear_pinpage()
+ * waits for. A slot that moves leaves one stripe before it enters the other.
  */
 struct pinpage_slot {
 	struct pinpage_slot *next;
@@ -69,22 +69,32 @@ static inline u64 slot_where(unsigned long pfn, unsigned int nr,
 
 static inline unsigned long slot_pfn(const struct pinpage_slot *slot)
 {
-	return slot->where & SLOT_PFN_MASK;
+	return READ_ONCE(slot->where) & SLOT_PFN_MASK;
 }
 
 static inline unsigned int slot_nr(const struct pinpage_slot *slot)
 {
-	return (slot->where >> SLOT_NR_SHIFT) & SLOT_NR_MAX;
+	return (READ_ONCE(slot->where) >> SLOT_NR_SHIFT) & SLOT_NR_MAX;
 }
 
 static inline unsigned int slot_pos(const struct pinpage_slot *slot)
 {
-	return (slot->where >> SLOT_POS_SHIFT) & ((1U << SLOT_POS_BITS) - 1);
+	return (READ_ONCE(slot->where) >> SLOT_POS_SHIFT) &
+	       ((1U << SLOT_POS_BITS) - 1);
 }
 
 static inline bool slot_claimed(const struct pinpage_slot *slot)
 {
-	return slot->where & SLOT_CLAIMED;
+	return READ_ONCE(slot->where) & SLOT_CLAIMED;
+}
+
+/*
+ * The batch is done with @slot. The next one to claim it, which finds it under
+ * the stripe lock, must see what complete() has done: after smp_mb().
+ */
+static inline void slot_unclaim(struct pinpage_slot *slot)
+{
+	WRITE_ONCE(slot->where, slot->where & ~SLOT_CLAIMED);
 }
 
 static inline struct pinpage_chunk *slot_chunk(struct pinpage_slot *slot)
@@ -124,34 +134,52 @@ static inline bool slot_is_in(const struct pinpage_slot *slot,
 	return slot_pfn(slot) - bucket->pfn < bucket->nr;
 }
 
+/* Walk the slots in a folio, newest first. */
+static inline struct pinpage_slot *skip_others(struct pinpage_slot *slot,
+					       const struct pinpage_bucket *bucket)
+{
+	while (slot && !slot_is_in(slot, bucket))
+		slot = slot->next;
+	return slot;
+}
+
+static inline struct pinpage_slot *
+first_slot(const struct pinpage_bucket *bucket)
+{
+	return skip_others(*bucket->head, bucket);
+}
+
+static inline struct pinpage_slot *
+next_slot(const struct pinpage_slot *slot, const struct pinpage_bucket *bucket)
+{
+	return skip_others(slot->next, bucket);
+}
+
 /* index.c */
 void pinpage_index_lock(struct pinpage_bucket *bucket, struct folio *folio);
 void pinpage_index_unlock(struct pinpage_bucket *bucket);
 int pinpage_index_insert(struct pinpage_set *set);
 void pinpage_index_remove(struct pinpage_set *set);
-void pinpage_index_unclaim(struct pinpage_slot *slot, spinlock_t **held);
-void pinpage_index_release(spinlock_t *held);
 struct pinpage_slot *pinpage_index_take(struct folio *folio);
 void pinpage_index_give(struct folio *dst, struct folio *src,
 			struct pinpage_slot *slots);
 int pinpage_index_enable(void);
 unsigned long pinpage_index_memory(void);
 
-/**
- * pinpage_for_each_slot - walk the slots in a folio, newest first
- * @slot: cursor
- * @bucket: from pinpage_index_lock()
- */
-#define pinpage_for_each_slot(slot, bucket)				\
-	for (slot = *(bucket)->head; slot; slot = slot->next)		\
-		if (!slot_is_in(slot, bucket)) {} else
-
 /* core.c */
 extern struct list_head pinpage_systems;
 extern struct mutex pinpage_mutex;
-unsigned long slot_index(struct pinpage_slot *slot);
+unsigned long run_index(struct pinpage_slot *slot);
 bool pinpage_set_get(struct pinpage_set *set);
 void pinpage_set_put(struct pinpage_set *set);
+
+/* Position of the first page of @slot in its set, in pages. */
+static inline unsigned long slot_index(struct pinpage_slot *slot)
+{
+	struct pinpage_chunk *chunk = slot_chunk(slot);
+
+	return chunk->singles ? chunk->index + slot_pos(slot) : run_index(slot);
+}
 
 /* stat.c */
 void pinpage_count(struct pinpage_set *set, enum pinpage_stat stat,

@@ -33,7 +33,7 @@ bool __pinpage_folio_kernel(struct folio *folio)
 	if (!folio_test_isolated(folio))
 		return false;
 	pinpage_index_lock(&bucket, folio);
-	pinpage_for_each_slot(slot, &bucket) {
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
 		kernel = slot_set(slot)->flags & PINPAGE_KERNEL;
 		break;
 	}
@@ -47,7 +47,7 @@ static bool can_isolate(struct pinpage_bucket *bucket, struct folio *folio)
 	struct pinpage_slot *slot;
 	bool can = false;
 
-	pinpage_for_each_slot(slot, bucket) {
+	for (slot = first_slot(bucket); slot; slot = next_slot(slot, bucket)) {
 		if (!(slot_set(slot)->flags & PINPAGE_KERNEL) ||
 		    atomic_read(&slot_set(slot)->moves) < 0)
 			return false;
@@ -115,7 +115,7 @@ static struct pinpage_set *find_migrate(struct folio *folio)
 	struct pinpage_set *set = NULL;
 
 	pinpage_index_lock(&bucket, folio);
-	pinpage_for_each_slot(slot, &bucket)
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket))
 		if (slot_set(slot)->system->ops->migrate)
 			set = slot_set(slot);
 	pinpage_index_unlock(&bucket);

@@ -132,7 +132,7 @@ static bool claim_slot(struct pinpage_batch *batch, struct pinpage_slot *slot,
 	else
 		batch->claims[group->tail].next = c;
 	group->tail = c;
-	slot->where |= SLOT_CLAIMED;
+	WRITE_ONCE(slot->where, slot->where | SLOT_CLAIMED);
 	batch->nr_claims++;
 	return true;
 }
@@ -159,7 +159,7 @@ static int claim_folio(struct pinpage_batch *batch, struct folio *folio)
 	int refs = 0, err = 0;
 
 	pinpage_index_lock(&bucket, folio);
-	pinpage_for_each_slot(slot, &bucket) {
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
 		nr++;
 		refs += slot_refs(slot, folio);
 		kernel = slot_set(slot)->flags & PINPAGE_KERNEL;
@@ -168,13 +168,15 @@ static int claim_folio(struct pinpage_batch *batch, struct folio *folio)
 	}
 	if (err)
 		goto unlock;
+	/* Pairs with smp_mb() in __pinpage_complete(): see slot_unclaim(). */
+	smp_acquire__after_ctrl_dep();
 	if (nr > batch->max - first)
 		err = -ENOSPC;
 	else if (folio_ref_count(folio) != refs + other_refs(folio, kernel))
 		err = -EAGAIN;
 	if (err)
 		goto unlock;
-	pinpage_for_each_slot(slot, &bucket) {
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
 		if (claim_slot(batch, slot, folio, first))
 			continue;
 		err = -EBUSY;
@@ -234,7 +236,7 @@ static void count_folio(struct folio *folio, enum pinpage_stat stat)
 	struct pinpage_slot *slot;
 
 	pinpage_index_lock(&bucket, folio);
-	pinpage_for_each_slot(slot, &bucket)
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket))
 		pinpage_count(slot_set(slot), stat, slot_nr(slot));
 	pinpage_index_unlock(&bucket);
 }
@@ -548,18 +550,18 @@ static void complete_group(struct pinpage_batch *batch,
 {
 	u32 end = group->start + group->nr;
 	unsigned int moved = 0;
-	u32 from, to;
+	u32 from, to, i;
 
 	for (from = group->start; from < end; from = to) {
 		to = from + 1;
 		if (!claim_of(batch, from)->call)
 			continue;
-		moved += find_new(&batch->items[from],
-				  claim_of(batch, from)->slot);
-		for (; to < end && claim_of(batch, to)->prepared &&
-		       !claim_of(batch, to)->call; to++)
-			moved += find_new(&batch->items[to],
-					  claim_of(batch, to)->slot);
+		while (to < end && claim_of(batch, to)->prepared &&
+		       !claim_of(batch, to)->call)
+			to++;
+		for (i = from; i < to; i++)
+			moved += find_new(&batch->items[i],
+					  claim_of(batch, i)->slot);
 		call_complete(batch, group->set, from, to);
 	}
 	if (moved)
@@ -574,15 +576,15 @@ static void complete_group(struct pinpage_batch *batch,
  */
 void __pinpage_complete(struct pinpage_batch *batch)
 {
-	spinlock_t *held = NULL;
 	u32 i;
 
 	/* Last asked, first told: like locks. */
 	for (i = batch->nr_groups; i--;)
 		complete_group(batch, &batch->groups[i]);
+	/* Pairs with the barrier in claim_folio(). */
+	smp_mb();
 	for (i = 0; i < batch->nr_claims; i++)
-		pinpage_index_unclaim(batch->claims[i].slot, &held);
-	pinpage_index_release(held);
+		slot_unclaim(batch->claims[i].slot);
 	for (i = 0; i < batch->nr_groups; i++)
 		pinpage_set_put(batch->groups[i].set);
 	free_batch(batch);
@@ -596,7 +598,7 @@ int __pinpage_expected_refs(struct folio *folio)
 	int refs = 0;
 
 	pinpage_index_lock(&bucket, folio);
-	pinpage_for_each_slot(slot, &bucket)
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket))
 		if (slot_claimed(slot))
 			refs += slot_refs(slot, folio);
 	pinpage_index_unlock(&bucket);
@@ -648,13 +650,17 @@ void __pinpage_commit(struct folio *dst, struct folio *src)
  * The reference count decides whether a pinned page moves, and it is looked at
  * after the page tables: here it is enough that its owners can be asked. The
  * migration entry remembers that the page was exclusive, and fork() leaves it
- * alone. GUP-fast, which takes its reference before it looks at the page table
- * again, either sees the entry or is seen in the count; the barrier pairs with
- * the one in try_grab_folio_fast(), as in folio_try_share_anon_rmap_pte().
+ * alone.
  */
 bool __pinpage_unmap_exclusive(struct page *page)
 {
 	ClearPageAnonExclusive(page);
+	/*
+	 * GUP-fast takes its reference before it looks at the page table again.
+	 * It either sees that the entry is gone or is seen in the count: pairs
+	 * with the barrier in try_grab_folio_fast(), as that of
+	 * folio_try_share_anon_rmap_pte() does.
+	 */
 	smp_mb__after_atomic();
 	return true;
 }

@@ -335,7 +335,7 @@ static void core_test_unmovable(struct kunit *test)
 			   folio_test_pinpage(page_folio(owner->pages[0])));
 	KUNIT_EXPECT_EQ(test, test_count_slots(page_folio(owner->pages[0]),
 					       &claimed), 0);
-	KUNIT_EXPECT_FALSE(test, __pinpage_isolate(owner->pages[0]));
+	test_expect_unisolable(test, owner->pages[0]);
 	KUNIT_EXPECT_EQ(test, pinpage_get_pages(&owner->set, 297, pages, 3), 0);
 	KUNIT_EXPECT_MEMEQ(test, pages, owner->pages + 297, sizeof(pages));
 	KUNIT_EXPECT_EQ(test, clear_pinpage(&owner->set, owner->pages), 0);

@@ -177,7 +177,7 @@ static unsigned int index_look(struct page *page, struct pinpage_set **sets,
 	unsigned int nr = 0;
 
 	pinpage_index_lock(&bucket, folio);
-	pinpage_for_each_slot(slot, &bucket) {
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
 		if (nr < max)
 			sets[nr] = slot_set(slot);
 		nr++;
@@ -194,7 +194,7 @@ static bool index_finds(struct pinpage_slot *wanted)
 	bool found = false;
 
 	pinpage_index_lock(&bucket, folio);
-	pinpage_for_each_slot(slot, &bucket)
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket))
 		found |= slot == wanted;
 	pinpage_index_unlock(&bucket);
 	return found && folio_test_pinpage(folio);
@@ -439,7 +439,6 @@ static void index_test_mixed_folio(struct kunit *test)
 static void index_claim(struct index_set *s, bool claim)
 {
 	struct pinpage_chunk *chunk;
-	spinlock_t *held = NULL;
 	unsigned int i;
 
 	for (chunk = s->set.chunks; chunk; chunk = chunk->next)
@@ -447,8 +446,7 @@ static void index_claim(struct index_set *s, bool claim)
 			if (claim)
 				chunk->slots[i].where |= SLOT_CLAIMED;
 			else
-				pinpage_index_unclaim(&chunk->slots[i], &held);
-	pinpage_index_release(held);
+				slot_unclaim(&chunk->slots[i]);
 }
 
 static void index_move(struct page *to, struct page *from)
@@ -666,7 +664,8 @@ static void index_spread(struct kunit *test, u8 *length, unsigned long size)
 		   size, used, MIN_BUCKETS, longest);
 	KUNIT_EXPECT_GT(test, used, MIN_BUCKETS * 2 / 5);
 	KUNIT_EXPECT_LE(test, longest, 8);
-	KUNIT_EXPECT_GT(test, hweight64(stripes), NR_STRIPES * 3 / 4);
+	used = hweight64(stripes);
+	KUNIT_EXPECT_GT(test, used, NR_STRIPES * 3 / 4);
 }
 
 static void index_test_spread(struct kunit *test)

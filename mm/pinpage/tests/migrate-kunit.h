@@ -459,8 +459,7 @@ static void migrate_test_leaving_isolate(struct kunit *test)
 
 	KUNIT_ASSERT_TRUE(test, pinpage_set_get(&owner->set));
 	test_begin_clear(test, owner);
-	KUNIT_EXPECT_FALSE(test, __pinpage_isolate(owner->pages[0]));
-	KUNIT_EXPECT_EQ(test, page_ref_count(owner->pages[0]), 1);
+	test_expect_unisolable(test, owner->pages[0]);
 	pinpage_set_put(&owner->set);
 	test_end_clear(test, owner);
 }
@@ -510,8 +509,8 @@ static void migrate_test_isolate(struct kunit *test)
 	struct folio *folio = page_folio(owner->pages[0]);
 
 	/* The tail of a folio is not a folio, nor is a page of the LRU ours. */
-	KUNIT_EXPECT_FALSE(test, __pinpage_isolate(owner->pages[1]));
-	KUNIT_EXPECT_FALSE(test, __pinpage_isolate(file->pages[0]));
+	test_expect_unisolable(test, owner->pages[1]);
+	test_expect_unisolable(test, file->pages[0]);
 	KUNIT_EXPECT_FALSE(test, __pinpage_folio_kernel(folio));
 	test_isolate(test, owner);
 	KUNIT_EXPECT_TRUE(test, __pinpage_folio_kernel(folio));
@@ -568,6 +567,7 @@ static void migrate_test_claims_moved(struct kunit *test)
 	folio_unlock(dst);
 	folio_unlock(src);
 	folio_put(dst);
+	KUNIT_EXPECT_FALSE(test, folio_test_isolated(src));
 	list_del(&src->lru);
 	node_stat_sub_folio(src, NR_ISOLATED_FILE);
 	folio_put(src);

@@ -149,7 +149,7 @@ static spinlock_t *switch_stripe(spinlock_t *held, spinlock_t *stripe)
 	return stripe;
 }
 
-/* Does @slot clash with what is known of its flagged folio? */
+/* Does @slot clash with others in its folio? Is it the set's first one there? */
 static int check_slot(struct pinpage_bucket *bucket, struct pinpage_slot *slot)
 {
 	struct pinpage_set *set = slot_set(slot);
@@ -159,10 +159,12 @@ static int check_slot(struct pinpage_bucket *bucket, struct pinpage_slot *slot)
 	for (other = first_slot(bucket); other; other = next_slot(other, bucket)) {
 		if ((slot_set(other)->flags ^ set->flags) & PINPAGE_KERNEL)
 			return -EINVAL;
-		if (slot_set(other) == set &&
-		    slot_pfn(other) < pfn + slot_nr(slot) &&
+		if (slot_set(other) != set)
+			continue;
+		if (slot_pfn(other) < pfn + slot_nr(slot) &&
 		    pfn < slot_pfn(other) + slot_nr(other))
 			return -EEXIST;
+		slot->where |= SLOT_AGAIN;
 	}
 	return 0;
 }

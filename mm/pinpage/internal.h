@@ -25,6 +25,8 @@
  *            every 64-bit architecture with 4 KiB pages
  *   nr       pages in the run; longer runs take several slots
  *   pos      position in the chunk, which leads to the set
+ *   again    an earlier slot of the set is in this folio as well, and has the
+ *            reference that the owner holds on a kernel-owned one
  *   claimed  a migration batch counts the references of this slot as its own
  *
  * @next changes under the stripe lock of the folio that the slot is in. So does
@@ -37,11 +39,12 @@ struct pinpage_slot {
 };
 
 #define SLOT_PFN_BITS	40
-#define SLOT_NR_BITS	15
+#define SLOT_NR_BITS	14
 #define SLOT_POS_BITS	8
 #define SLOT_NR_SHIFT	SLOT_PFN_BITS
 #define SLOT_POS_SHIFT	(SLOT_NR_SHIFT + SLOT_NR_BITS)
-#define SLOT_CLAIMED	BIT_ULL(SLOT_POS_SHIFT + SLOT_POS_BITS)
+#define SLOT_AGAIN	BIT_ULL(SLOT_POS_SHIFT + SLOT_POS_BITS)
+#define SLOT_CLAIMED	BIT_ULL(SLOT_POS_SHIFT + SLOT_POS_BITS + 1)
 #define SLOT_PFN_MASK	(BIT_ULL(SLOT_PFN_BITS) - 1)
 #define SLOT_NR_MAX	((1U << SLOT_NR_BITS) - 1)
 
@@ -115,7 +118,7 @@ static inline int slot_refs(struct pinpage_slot *slot,
 	unsigned int flags = slot_set(slot)->flags;
 
 	if (flags & PINPAGE_KERNEL)
-		return 1;
+		return !(READ_ONCE(slot->where) & SLOT_AGAIN);
 	if ((flags & PINPAGE_GET) || folio_test_large(folio))
 		return slot_nr(slot);
 	return slot_nr(slot) * GUP_PIN_COUNTING_BIAS;

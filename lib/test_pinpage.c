@@ -39,6 +39,7 @@
 /* A batch has at most so many pages; see struct pinpage_ops. */
 #define TEST_BATCH		512
 #define TEST_MAX_SYSTEMS	16
+#define TEST_PATIENCE		(30 * HZ)
 
 static unsigned int nr_systems = 4;
 module_param(nr_systems, uint, 0444);
@@ -554,12 +555,13 @@ typedef void (*page_fn)(struct test_buffer *b, unsigned long index, void *arg);
 
 /*
  * Call @fn for page @index once it is not paused, under the lock, so that it
- * does not move before @fn returns.
+ * does not move before @fn returns. A page that nobody ever resumes is an error
+ * of the core, which a test should live to tell.
  */
 static int with_page(struct test_buffer *b, unsigned long index, bool nonblock,
 		     page_fn fn, void *arg)
 {
-	int ret;
+	long ret;
 
 	for (;;) {
 		spin_lock(&b->lock);
@@ -569,10 +571,11 @@ static int with_page(struct test_buffer *b, unsigned long index, bool nonblock,
 		spin_unlock(&b->lock);
 		if (ret != -EBUSY || nonblock)
 			return ret;
-		ret = wait_event_killable(b->wait, READ_ONCE(b->dead) ||
-					  !READ_ONCE(b->moves[index]));
-		if (ret)
-			return ret;
+		ret = wait_event_killable_timeout(b->wait, READ_ONCE(b->dead) ||
+						  !READ_ONCE(b->moves[index]),
+						  TEST_PATIENCE);
+		if (ret <= 0)
+			return ret ?: -ETIMEDOUT;
 	}
 }
 

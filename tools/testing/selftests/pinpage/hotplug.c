@@ -166,22 +166,44 @@ TEST_F_TIMEOUT(hotplug, stays, TEST_SECONDS)
 }
 
 /* An ordinary long-term pin does not, and takes the registered one along. */
-TEST_F_TIMEOUT(hotplug, longterm_leaves, TEST_SECONDS)
+static void expect_leaves(struct __test_metadata *_metadata, struct _test_data_hotplug *self,
+			  int kind, int flags)
 {
-	static const int flags[] = { 0, TEST_PINPAGE_UNMOVABLE };
-	int id, i;
+	int id = pin(self, kind, flags);
 
-	if (variant->kind == TEST_PINPAGE_KERNEL)
-		SKIP(return, "nobody can pin these");
-	for (i = 0; i < 2; i++) {
-		id = pin(self, flags[i] ? TEST_PINPAGE_USER : TEST_PINPAGE_LONGTERM,
-			 flags[i]);
-		ASSERT_GT(id, 0);
-		EXPECT_EQ(0, inside(self, id));
-		EXPECT_EQ(0, inside(self, self->id));
-		EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
-		EXPECT_EQ(0, dev_unpin(self->fd, id));
+	ASSERT_GT(id, 0);
+	EXPECT_EQ(0, inside(self, id));
+	EXPECT_EQ(0, inside(self, self->id));
+	EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+}
+
+/* Nobody can pin a kernel-owned page; but a reference keeps it, and its block. */
+static void expect_kept(struct __test_metadata *_metadata, struct _test_data_hotplug *self)
+{
+	struct test_pinpage_pin ref = {
+		.kind = TEST_PINPAGE_REF,
+		.flags = TEST_PINPAGE_FROM,
+		.from = self->id,
+		.len = PAGE,
+	};
+	int id = dev_pin(self->fd, ref);
+
+	ASSERT_GT(id, 0);
+	EXPECT_NE(0, set_block(self->block, "offline", 3));
+	EXPECT_EQ(dev_pfn(self->fd, id, 0), dev_pfn(self->fd, self->id, 0));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+	EXPECT_EQ(0, set_block(self->block, "offline", 60));
+}
+
+TEST_F_TIMEOUT(hotplug, others, TEST_SECONDS)
+{
+	if (variant->kind == TEST_PINPAGE_KERNEL) {
+		expect_kept(_metadata, self);
+		return;
 	}
+	expect_leaves(_metadata, self, TEST_PINPAGE_LONGTERM, 0);
+	expect_leaves(_metadata, self, TEST_PINPAGE_USER, TEST_PINPAGE_UNMOVABLE);
 }
 
 TEST_F_TIMEOUT(hotplug, offline, TEST_SECONDS)

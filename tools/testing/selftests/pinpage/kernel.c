@@ -180,50 +180,35 @@ TEST_F_TIMEOUT(kernel, compaction, TEST_SECONDS)
 }
 
 /* Nobody else than the owner has these pages, and he says no. */
-TEST_F_TIMEOUT(kernel, refused, TEST_SECONDS)
+static void expect_kept(struct __test_metadata *_metadata, struct _test_data_kernel *self,
+			struct test_pinpage_policy policy)
 {
-	struct test_pinpage_policy no = {
-		.refusals = 1000000, .refusal = -EBUSY,
-	};
-	struct test_pinpage_policy yes = {};
-
-	settle(_metadata, self, variant);
-	no.id = self->id;
-	yes.id = self->id;
-	ASSERT_EQ(0, dev_policy(self->fd, no));
+	policy.id = self->id;
+	ASSERT_EQ(0, dev_policy(self->fd, policy));
 	EXPECT_EQ(0, compact());
 	EXPECT_EQ(0, count_moved(self));
-	EXPECT_LT(0, dev_count(self->fd, self->id).refused);
-	expect_intact(_metadata, self);
-	ASSERT_EQ(0, dev_policy(self->fd, yes));
-	EXPECT_EQ(0, compact());
-	EXPECT_LT(0, count_moved(self));
 	expect_intact(_metadata, self);
 }
 
-/* His copy does not work out: for now, for this time, or nonsense. */
-TEST_F_TIMEOUT(kernel, migrate_refused, TEST_SECONDS)
+TEST_F_TIMEOUT(kernel, refused, TEST_SECONDS)
 {
+	/* Of migrate(): for now, for this time, and nonsense. */
 	static const int values[] = { -EAGAIN, -EBUSY, -ENOMEM, 5 };
-	struct test_pinpage_policy policy = {};
+	struct test_pinpage_policy yes = {};
 	size_t i;
 
-	if (variant->system != TEST_PINPAGE_SYSTEM_COPY)
-		SKIP(return, "this one has no migrate()");
 	settle(_metadata, self, variant);
-	policy.id = self->id;
-	for (i = 0; i < ARRAY_SIZE(values); i++) {
-		policy.migrate_refusals = 1000000;
-		policy.migrate_refusal = values[i];
-		ASSERT_EQ(0, dev_policy(self->fd, policy));
-		EXPECT_EQ(0, compact());
-		EXPECT_EQ(0, count_moved(self));
+	expect_kept(_metadata, self, (struct test_pinpage_policy){
+		.refusals = 1000000, .refusal = -EBUSY });
+	EXPECT_LT(0, dev_count(self->fd, self->id).refused);
+	for (i = 0; variant->system && i < ARRAY_SIZE(values); i++) {
+		expect_kept(_metadata, self, (struct test_pinpage_policy){
+			.migrate_refusals = 1000000, .migrate_refusal = values[i] });
 		EXPECT_EQ(0, dev_count(self->fd, self->id).migrates);
-		expect_intact(_metadata, self);
+		EXPECT_LT(0, dev_count(self->fd, self->id).stayed);
 	}
-	EXPECT_LT(0, dev_count(self->fd, self->id).stayed);
-	policy.migrate_refusals = 0;
-	ASSERT_EQ(0, dev_policy(self->fd, policy));
+	yes.id = self->id;
+	ASSERT_EQ(0, dev_policy(self->fd, yes));
 	EXPECT_EQ(0, compact());
 	EXPECT_LT(0, count_moved(self));
 	expect_intact(_metadata, self);

@@ -170,57 +170,38 @@ TEST_F_TIMEOUT(lifetime, munmap, TEST_SECONDS)
 	}
 }
 
-/* The file's pages go, by truncation and by a hole. */
-TEST_F_TIMEOUT(lifetime, truncate, TEST_SECONDS)
+/* What the process sees is thrown away: by itself, by truncation, by a hole. */
+static int throw_away(struct _test_data_lifetime *self, bool anon, int round)
 {
-	struct mover m;
-	int round, id;
-
-	if (variant->anon)
-		SKIP(return, "not a file");
-	for (round = 0; round < 20; round++) {
-		user_fill(self->at, NR, SEED_USER);
-		id = pin_all(self, variant);
-		ASSERT_GT(id, 0);
-		ASSERT_EQ(0, start_mover(&m, self->at, 0));
-		let_move(&m);
-		if (round % 2) {
-			ASSERT_EQ(0, ftruncate(self->backing, 0));
-			ASSERT_EQ(0, ftruncate(self->backing, NR * PAGE));
-		} else {
-			ASSERT_EQ(0, fallocate(self->backing, FALLOC_FL_PUNCH_HOLE |
-					       FALLOC_FL_KEEP_SIZE, 0, NR * PAGE));
-		}
-		let_move(&m);
-		stop_mover(&m);
-		EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
-		EXPECT_EQ(0, dev_fill(self->fd, id, NR, SEED_DEVICE));
-		/* What is read now is new. */
-		EXPECT_EQ(0, self->at[0]);
-		EXPECT_EQ(0, self->at[NR * PAGE - 1]);
-		expect_sound(_metadata, self->fd, id);
-		EXPECT_EQ(0, dev_unpin(self->fd, id));
-	}
+	if (anon)
+		return madvise(self->at, NR * PAGE, MADV_DONTNEED);
+	if (round % 2)
+		return ftruncate(self->backing, 0) ?:
+		       ftruncate(self->backing, NR * PAGE);
+	return fallocate(self->backing, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			 0, NR * PAGE);
 }
 
-/* MADV_DONTNEED: anonymous memory is replaced under the device. */
-TEST_F_TIMEOUT(lifetime, dontneed, TEST_SECONDS)
+TEST_F_TIMEOUT(lifetime, throw_away, TEST_SECONDS)
 {
 	struct mover m;
 	int round, id;
 
-	if (!variant->anon)
-		SKIP(return, "not anonymous");
 	ASSERT_EQ(0, start_mover(&m, self->at, 0));
 	for (round = 0; round < 20; round++) {
 		user_fill(self->at, NR, SEED_USER);
 		id = pin_all(self, variant);
 		ASSERT_GT(id, 0);
 		let_move(&m);
-		ASSERT_EQ(0, madvise(self->at, NR * PAGE, MADV_DONTNEED));
-		EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
-		EXPECT_EQ(0, self->at[0]);
+		ASSERT_EQ(0, throw_away(self, variant->anon, round));
 		let_move(&m);
+		EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
+		EXPECT_EQ(0, dev_fill(self->fd, id, NR, SEED_DEVICE));
+		/* What is read now is new. */
+		EXPECT_EQ(0, self->at[0]);
+		EXPECT_EQ(0, self->at[NR * PAGE - 1]);
+		let_move(&m);
+		EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_DEVICE));
 		expect_lawful(_metadata, self->fd, id);
 		EXPECT_EQ(0, dev_unpin(self->fd, id));
 	}

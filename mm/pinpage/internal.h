@@ -58,8 +58,11 @@ struct pinpage_chunk {
 	struct pinpage_slot slots[];
 };
 
-#define CHUNK_SLOTS \
-	((SZ_4K - sizeof(struct pinpage_chunk)) / sizeof(struct pinpage_slot))
+/* What fits on 64-bit; on 32-bit, where slots are smaller, pos is the limit. */
+#define CHUNK_SLOTS	254
+static_assert(CHUNK_SLOTS <= BIT(SLOT_POS_BITS));
+static_assert(sizeof(struct pinpage_chunk) +
+	      CHUNK_SLOTS * sizeof(struct pinpage_slot) <= SZ_4K);
 
 /* A set that is not in the index: unmovable, or pinpage=off. */
 #define PINPAGE_UNINDEXED	BIT(31)

@@ -4,6 +4,12 @@
 S := $(CURDIR)/scripts
 SELFTESTS ?= pinpage
 export KERNEL CONFIG FRAGMENT SELFTESTS FORCE JOBS ACCEL TIMEOUT
+ifdef KUNIT
+export KUNIT
+endif
+ifdef KERNELS
+export KERNELS
+endif
 MAKEFLAGS += --no-print-directory
 
 # Options of this make are not meant for the makes inside.
@@ -103,3 +109,5 @@ distclean:
 #:   JOBS=N           instead of one for each processor
 #:   ACCEL=kvm        guests by KVM instead of emulation
 #:   TIMEOUT=S        seconds a test guest may take
+#:   KUNIT=LIST       where make test runs KUnit by itself, of: um i386
+#:   KERNELS=LIST     the kernels that make test boots, of: debug plain

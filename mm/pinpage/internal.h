@@ -60,7 +60,7 @@ struct pinpage_chunk {
 
 /* What fits on 64-bit; on 32-bit, where slots are smaller, pos is the limit. */
 #define CHUNK_SLOTS	254
-static_assert(CHUNK_SLOTS <= BIT(SLOT_POS_BITS));
+static_assert(BIT(SLOT_POS_BITS) >= CHUNK_SLOTS);
 static_assert(sizeof(struct pinpage_chunk) +
 	      CHUNK_SLOTS * sizeof(struct pinpage_slot) <= SZ_4K);
 

@@ -60,7 +60,8 @@ static DEFINE_MUTEX(resize_mutex);
 
 static u32 index_hash(unsigned long pfn)
 {
-	u32 block = hash_64(pfn >> LOW_BITS, 32);
+	/* The upper half: hash_64() on 32-bit leaves low bits unmixed. */
+	u32 block = ((pfn >> LOW_BITS) * GOLDEN_RATIO_64) >> 32;
 
 	/* Rotated by block, or huge pages would all share one low value. */
 	return block << LOW_BITS |

@@ -6,6 +6,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -312,103 +314,180 @@ TEST_F_TIMEOUT(badinput, driver, TEST_SECONDS)
 	EXPECT_EQ(-ENOENT, dev_unpin(self->fd, id));
 }
 
-/* Fault injection */
+/* Fault injection: each allocation of a call fails in its turn */
 
-static int set_fault(const char *name, const char *what, const char *value)
+#define FAULTS_MAX	4000
+
+static const int nomem_kinds[] = {
+	TEST_PINPAGE_USER, TEST_PINPAGE_SET, TEST_PINPAGE_GET, TEST_PINPAGE_KERNEL,
+};
+
+#define for_each_kind(i) \
+	for ((i) = 0; (i) < (int)(sizeof(nomem_kinds) / sizeof(nomem_kinds[0])); (i)++)
+
+/* Those that may sleep, too; all caches, all orders, all zones. */
+static void let_all_fail(void)
 {
+	static const char * const settings[][2] = {
+		{ "failslab/ignore-gfp-wait", "N" },
+		{ "failslab/cache-filter", "N" },
+		{ "fail_page_alloc/ignore-gfp-wait", "N" },
+		{ "fail_page_alloc/ignore-gfp-highmem", "N" },
+		{ "fail_page_alloc/min-order", "0" },
+		{ "failslab/verbose", "0" },
+		{ "fail_page_alloc/verbose", "0" },
+	};
 	char path[128];
+	size_t i;
 
-	snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", name, what);
-	return write_text(path, value);
+	for (i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s", settings[i][0]);
+		write_text(path, settings[i][1]);
+	}
 }
 
-/* Let one allocation in so many of this task fail. */
-static bool start_faults(const char *name, const char *probability)
+/* To be opened before anything fails, since that needs memory as well. */
+static int open_fail_nth(void)
 {
-	if (set_fault(name, "task-filter", "Y") || set_fault(name, "times", "-1") ||
-	    set_fault(name, "interval", "1") || set_fault(name, "verbose", "0"))
-		return false;
-	/* For fail_page_alloc: all orders, and those that may sleep. */
-	set_fault(name, "min-order", "0");
-	set_fault(name, "ignore-gfp-wait", "N");
-	set_fault(name, "space", "0");
-	set_fault(name, "probability", probability);
-	return true;
+	let_all_fail();
+	return open("/proc/thread-self/fail-nth", O_RDWR);
 }
 
-static void stop_faults(const char *name)
+/* The @n-th allocation of this task from now on fails, once; 0: none does. */
+static void fail_nth(int nth, unsigned int n)
 {
-	set_fault(name, "probability", "0");
-	set_fault(name, "task-filter", "N");
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", n);
+
+	if (pwrite(nth, text, len, 0) != len)
+		abort();
 }
 
-static int fail_here(bool on)
+/* No more of it. Were there so many allocations? */
+static bool has_failed(int nth)
 {
-	return write_text("/proc/self/make-it-fail", on ? "1" : "0");
+	char text[16] = "";
+
+	if (pread(nth, text, sizeof(text) - 1, 0) <= 0)
+		abort();
+	fail_nth(nth, 0);
+	return !atoi(text);
 }
 
-/* One pin under fire, which works or says -ENOMEM, and leaves nothing behind. */
-static void faulty_pin(struct __test_metadata *_metadata, struct _test_data_badinput *self,
-		       int kind, int *failed)
+/* Pin, and unpin what could be pinned; returns how many pins were refused. */
+static int nomem_pin(struct __test_metadata *_metadata, struct _test_data_badinput *self,
+		     int nth, int kind)
 {
 	void *at = kind == TEST_PINPAGE_KERNEL ? NULL : self->at;
-	int id, ret;
+	int id, n, refused = 0;
+	bool failed = true;
 
-	fail_here(true);
-	id = pin(self, kind, at, NR, TEST_PINPAGE_WRITE);
-	fail_here(false);
-	if (id < 0) {
-		EXPECT_TRUE(id == -ENOMEM || id == -EFAULT)
-			TH_LOG("kind %d: %d", kind, id);
-		(*failed)++;
-		return;
-	}
-	/* The move needs memory, too; it happens or it does not. */
-	fail_here(true);
-	if (at && have_two_nodes())
-		move_to(0, at, NR, !node_of(at));
-	fail_here(false);
-	EXPECT_EQ(0, dev_order(self->fd, id));
-	if (at)
-		EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
-	fail_here(true);
-	ret = dev_unpin(self->fd, id);
-	fail_here(false);
-	if (ret) {
-		EXPECT_EQ(-ENOMEM, ret);
+	for (n = 1; failed && n < FAULTS_MAX; n++) {
+		fail_nth(nth, n);
+		id = pin(self, kind, at, NR, TEST_PINPAGE_WRITE);
+		failed = has_failed(nth);
+		if (id < 0) {
+			EXPECT_TRUE(failed);
+			EXPECT_TRUE(id == -ENOMEM || id == -EFAULT)
+				TH_LOG("kind %d, allocation %d: %d", kind, n, id);
+			refused++;
+			continue;
+		}
+		if (at)
+			EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
 		EXPECT_EQ(0, dev_unpin(self->fd, id));
 	}
+	EXPECT_FALSE(failed);
+	return refused;
 }
 
-static void faulty_pins(struct __test_metadata *_metadata, struct _test_data_badinput *self,
-			const char *name)
+/* Whatever failed, it's all there; returns how often less than all has moved. */
+static int nomem_move(struct __test_metadata *_metadata, struct _test_data_badinput *self,
+		      int nth, int kind)
 {
-	static const int kinds[] = {
-		TEST_PINPAGE_USER, TEST_PINPAGE_SET, TEST_PINPAGE_GET, TEST_PINPAGE_KERNEL,
-	};
-	int round, failed = 0;
+	int id = pin(self, kind, self->at, NR, TEST_PINPAGE_WRITE);
+	size_t moved = NR;
+	bool failed = true;
+	int n, stayed = 0;
 
-	/* pagemap, vmstat and the like are read outside of the fire. */
-	for (round = 0; round < 400; round++)
-		faulty_pin(_metadata, self, kinds[round % ARRAY_SIZE(kinds)], &failed);
-	stop_faults(name);
-	EXPECT_LT(0, failed);
+	ASSERT_GT(id, 0);
+	for (n = 1; failed && n < FAULTS_MAX; n++) {
+		int target = !node_of(self->at);
+
+		fail_nth(nth, n);
+		moved = move_to(0, self->at, NR, target);
+		failed = has_failed(nth);
+		stayed += moved < NR;
+		EXPECT_EQ(0, dev_order(self->fd, id));
+		EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
+		/* All on one node again, for the next round. */
+		EXPECT_EQ(NR, move_to(0, self->at, NR, target));
+	}
+	EXPECT_FALSE(failed);
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+	EXPECT_EQ(0, user_check(self->at, NR, SEED_USER));
+	return stayed;
+}
+
+static int nomem_unpin(struct __test_metadata *_metadata, struct _test_data_badinput *self,
+		       int nth, int kind)
+{
+	void *at = kind == TEST_PINPAGE_KERNEL ? NULL : self->at;
+	bool failed = true;
+	int id, n, ret;
+
+	for (n = 1; failed && n < FAULTS_MAX; n++) {
+		id = pin(self, kind, at, NR, TEST_PINPAGE_WRITE);
+		ASSERT_GT(id, 0);
+		fail_nth(nth, n);
+		ret = dev_unpin(self->fd, id);
+		failed = has_failed(nth);
+		/* The driver's own array to compare with; pinpage needs nothing. */
+		if (ret) {
+			EXPECT_EQ(-ENOMEM, ret);
+			EXPECT_EQ(0, dev_unpin(self->fd, id));
+		}
+	}
+	EXPECT_FALSE(failed);
+	return 0;
+}
+
+TEST_F_TIMEOUT(badinput, no_memory_to_pin, TEST_SECONDS)
+{
+	int i, nth = open_fail_nth();
+
+	if (nth < 0)
+		SKIP(return, "no fault injection");
+	for_each_kind(i)
+		EXPECT_LT(0, nomem_pin(_metadata, self, nth, nomem_kinds[i]));
+	close(nth);
 	EXPECT_EQ(self->balance, pin_balance());
 	EXPECT_EQ(0, user_check(self->at, NR, SEED_USER));
 }
 
-TEST_F_TIMEOUT(badinput, failslab, TEST_SECONDS)
+TEST_F_TIMEOUT(badinput, no_memory_to_move, TEST_SECONDS)
 {
-	if (fail_here(false) || !start_faults("failslab", "20"))
-		SKIP(return, "no fault injection");
-	faulty_pins(_metadata, self, "failslab");
+	int i, nth = open_fail_nth();
+
+	if (nth < 0 || !have_two_nodes())
+		SKIP(return, "no fault injection, or one node");
+	ASSERT_EQ(NR, move_to(0, self->at, NR, 0));
+	for_each_kind(i)
+		if (nomem_kinds[i] != TEST_PINPAGE_KERNEL)
+			EXPECT_LT(0, nomem_move(_metadata, self, nth, nomem_kinds[i]));
+	close(nth);
 }
 
-TEST_F_TIMEOUT(badinput, fail_page_alloc, TEST_SECONDS)
+TEST_F_TIMEOUT(badinput, no_memory_to_unpin, TEST_SECONDS)
 {
-	if (fail_here(false) || !start_faults("fail_page_alloc", "20"))
+	int i, nth = open_fail_nth();
+
+	if (nth < 0)
 		SKIP(return, "no fault injection");
-	faulty_pins(_metadata, self, "fail_page_alloc");
+	for_each_kind(i)
+		nomem_unpin(_metadata, self, nth, nomem_kinds[i]);
+	close(nth);
+	EXPECT_EQ(self->balance, pin_balance());
 }
 
 TEST_HARNESS_MAIN

@@ -39,7 +39,8 @@ struct pinpage_item {
  * struct pinpage_ops - what the owner of pinned pages does for a move
  * @prepare: Stop all access to the @nr items: fence, drain, unmap from the
  *	IOMMU, drop kernel mappings. Required. One call covers all items of the
- *	set in a migration batch; there are at most 512 pages in a batch.
+ *	set in a migration batch, which ends with the folio that makes it 512
+ *	pages or more.
  *
  *	Returns 0: every item is quiet, and stays so until complete().
  *	-EAGAIN: some item is in use now, nothing has changed; the core may ask
@@ -111,8 +112,9 @@ struct pinpage_system {
  * PINPAGE_KERNEL: the pages are the owner's own, from alloc_pages(): not on
  *	the LRU and not in a page cache. The owner holds one reference per
  *	folio and lends folio->lru and the folio lock to the core.
- * PINPAGE_GET: the owner holds plain references (get_page()), one per page,
- *	instead of pins (pin_user_pages(), memfd_pin_folios()).
+ * PINPAGE_GET: the owner holds plain references (get_page()) instead of pins.
+ * PINPAGE_FOLIO: the owner holds one pin or reference per folio, as
+ *	memfd_pin_folios() gives, not one per page, as pin_user_pages() does.
  * PINPAGE_UNMOVABLE: this set must not move after all. Nobody is ever asked;
  *	pinpage_pin_user() then pins like FOLL_LONGTERM, moving the pages out
  *	of CMA and ZONE_MOVABLE first.
@@ -120,6 +122,7 @@ struct pinpage_system {
 #define PINPAGE_KERNEL		BIT(0)
 #define PINPAGE_GET		BIT(1)
 #define PINPAGE_UNMOVABLE	BIT(2)
+#define PINPAGE_FOLIO		BIT(3)
 
 /*
  * How long a prepare() may take, in milliseconds, where a set does not say. A

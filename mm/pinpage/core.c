@@ -261,6 +261,25 @@ static struct pinpage_chunk *alloc_chunk(struct pinpage_set *set,
 	return chunk;
 }
 
+/*
+ * Runs of several pages need fewer slots than there are pages: a huge page is
+ * one. Before the slots are linked, so a copy will do; without memory for it
+ * the larger chunk is as good.
+ */
+static struct pinpage_chunk *trim_chunk(struct pinpage_chunk *chunk)
+{
+	struct pinpage_chunk *copy;
+
+	if (chunk->singles)
+		return chunk;
+	copy = kmemdup(chunk, struct_size(chunk, slots, chunk->nr),
+		       GFP_KERNEL_ACCOUNT);
+	if (!copy)
+		return chunk;
+	kfree(chunk);
+	return copy;
+}
+
 /* Fill @chunk from @pages: how many it took, or an error. */
 static long fill_chunk(struct pinpage_chunk *chunk, struct page **pages,
 		       unsigned long left)
@@ -311,6 +330,7 @@ static int build_chunks(struct pinpage_set *set, struct page **pages,
 		taken = fill_chunk(*link, pages + done, nr - done);
 		if (taken < 0)
 			return taken;
+		*link = trim_chunk(*link);
 		link = &(*link)->next;
 		done += taken;
 		cond_resched();
@@ -358,7 +378,7 @@ static int check_set(struct pinpage_system *system, struct pinpage_set *set,
  * @pages: the pages, of which the owner holds references as @flags say; runs
  *	of consecutive pages in a folio cost as much as one page
  * @nr: how many
- * @flags: %PINPAGE_KERNEL, %PINPAGE_GET, %PINPAGE_UNMOVABLE
+ * @flags: %PINPAGE_KERNEL, %PINPAGE_GET, %PINPAGE_FOLIO, %PINPAGE_UNMOVABLE
  *
  * The callbacks may come before this returns. @pages is not used afterwards.
  *
@@ -374,7 +394,8 @@ int set_pinpage(struct pinpage_system *system, struct pinpage_set *set,
 {
 	int err;
 
-	if (flags & ~(PINPAGE_KERNEL | PINPAGE_GET | PINPAGE_UNMOVABLE))
+	if (flags & ~(PINPAGE_KERNEL | PINPAGE_GET | PINPAGE_FOLIO |
+		      PINPAGE_UNMOVABLE))
 		return -EINVAL;
 	err = check_set(system, set, pages, nr);
 	if (!err)

@@ -34,6 +34,9 @@ unsigned int __pinpage_prepare(struct pinpage_batch **batchp,
 			       struct list_head *refused,
 			       enum migrate_mode mode, int reason,
 			       int *nr_failed_pages);
+int __pinpage_prepare_folio(struct pinpage_batch **batchp, struct folio *folio,
+			    struct list_head *refused, enum migrate_mode mode,
+			    int reason);
 void __pinpage_complete(struct pinpage_batch *batch);
 int __pinpage_expected_refs(struct folio *folio);
 void __pinpage_commit(struct folio *dst, struct folio *src);
@@ -61,6 +64,18 @@ pinpage_prepare(struct pinpage_batch **batchp, struct list_head *folios,
 		return 0;
 	return __pinpage_prepare(batchp, folios, refused, mode, reason,
 				 nr_failed_pages);
+}
+
+/* A batch of one @folio: 0, or -EBUSY, and it is in @refused. */
+static inline int
+pinpage_prepare_folio(struct pinpage_batch **batchp, struct folio *folio,
+		      struct list_head *refused, enum migrate_mode mode,
+		      int reason)
+{
+	*batchp = NULL;
+	if (!pinpage_folio(folio))
+		return 0;
+	return __pinpage_prepare_folio(batchp, folio, refused, mode, reason);
 }
 
 /* The batch is over, for better or worse: the owners go on. */
@@ -118,6 +133,15 @@ static inline unsigned int
 pinpage_prepare(struct pinpage_batch **batchp, struct list_head *folios,
 		struct list_head *refused, enum migrate_mode mode, int reason,
 		int *nr_failed_pages)
+{
+	*batchp = NULL;
+	return 0;
+}
+
+static inline int
+pinpage_prepare_folio(struct pinpage_batch **batchp, struct folio *folio,
+		      struct list_head *refused, enum migrate_mode mode,
+		      int reason)
 {
 	*batchp = NULL;
 	return 0;

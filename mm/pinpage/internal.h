@@ -26,7 +26,8 @@
  *   nr       pages in the run; longer runs take several slots
  *   pos      position in the chunk, which leads to the set
  *   again    an earlier slot of the set is in this folio as well, and has the
- *            reference that the owner holds on a kernel-owned one
+ *            one reference, where the owner holds one per folio
+ *   refused  its owner would not let it move when last asked
  *   claimed  a migration batch counts the references of this slot as its own
  *
  * @next changes under the stripe lock of the folio that the slot is in. So does
@@ -39,12 +40,13 @@ struct pinpage_slot {
 };
 
 #define SLOT_PFN_BITS	40
-#define SLOT_NR_BITS	14
+#define SLOT_NR_BITS	13
 #define SLOT_POS_BITS	8
 #define SLOT_NR_SHIFT	SLOT_PFN_BITS
 #define SLOT_POS_SHIFT	(SLOT_NR_SHIFT + SLOT_NR_BITS)
 #define SLOT_AGAIN	BIT_ULL(SLOT_POS_SHIFT + SLOT_POS_BITS)
-#define SLOT_CLAIMED	BIT_ULL(SLOT_POS_SHIFT + SLOT_POS_BITS + 1)
+#define SLOT_REFUSED	BIT_ULL(SLOT_POS_SHIFT + SLOT_POS_BITS + 1)
+#define SLOT_CLAIMED	BIT_ULL(SLOT_POS_SHIFT + SLOT_POS_BITS + 2)
 #define SLOT_PFN_MASK	(BIT_ULL(SLOT_PFN_BITS) - 1)
 #define SLOT_NR_MAX	((1U << SLOT_NR_BITS) - 1)
 
@@ -94,6 +96,18 @@ static inline bool slot_claimed(const struct pinpage_slot *slot)
 	return READ_ONCE(slot->where) & SLOT_CLAIMED;
 }
 
+static inline bool slot_refused(const struct pinpage_slot *slot)
+{
+	return READ_ONCE(slot->where) & SLOT_REFUSED;
+}
+
+/* What the owner of a claimed slot has said. */
+static inline void slot_set_refused(struct pinpage_slot *slot, bool refused)
+{
+	if (slot_refused(slot) != refused)
+		WRITE_ONCE(slot->where, slot->where ^ SLOT_REFUSED);
+}
+
 /*
  * The batch is done with @slot. The next one to claim it, which finds it under
  * the stripe lock, must see what complete() has done: after smp_mb().
@@ -114,17 +128,25 @@ static inline struct pinpage_set *slot_set(struct pinpage_slot *slot)
 	return slot_chunk(slot)->set;
 }
 
+/* How often @slot's owner holds its folio. */
+static inline int slot_holds(const struct pinpage_slot *slot,
+			     unsigned int flags)
+{
+	if (flags & (PINPAGE_KERNEL | PINPAGE_FOLIO))
+		return !(READ_ONCE(slot->where) & SLOT_AGAIN);
+	return slot_nr(slot);
+}
+
 /* The references that @slot's owner holds on @folio. */
 static inline int slot_refs(struct pinpage_slot *slot,
 			    struct folio *folio)
 {
 	unsigned int flags = slot_set(slot)->flags;
+	int holds = slot_holds(slot, flags);
 
-	if (flags & PINPAGE_KERNEL)
-		return !(READ_ONCE(slot->where) & SLOT_AGAIN);
-	if ((flags & PINPAGE_GET) || folio_test_large(folio))
-		return slot_nr(slot);
-	return slot_nr(slot) * GUP_PIN_COUNTING_BIAS;
+	if ((flags & (PINPAGE_KERNEL | PINPAGE_GET)) || folio_test_large(folio))
+		return holds;
+	return holds * GUP_PIN_COUNTING_BIAS;
 }
 
 /* Where the slots of a folio are found, while the stripe is locked. */

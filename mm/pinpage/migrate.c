@@ -11,7 +11,8 @@
  *  2. The pins stay. migrate_folio() and its kin count the references of
  *     claimed slots as expected ones (__pinpage_expected_refs()): one more,
  *     from anyone, and the folio does not move. A slot that appears after the
- *     claim is not counted, but its reference is there before it.
+ *     claim is not counted, but its reference is there before it. The batch is
+ *     found by current->pinpage_batch, as migrate_folio() can't be told of it.
  *  3. __pinpage_commit(), under both folio locks, after the mapping and before
  *     the page tables lead to dst: references, pin count, flag and slots go to
  *     dst. Nobody can find dst without its pins by a page table, and whoever
@@ -43,7 +44,11 @@ struct pinpage_claim {
 	struct folio *folio;
 	u32 first;			/* the folio's first claim */
 	u32 next;			/* the set's next claim, or NONE */
-	bool refused;			/* on the first: folio has left */
+	/* On the first claim of a folio: */
+	int refs;			/* of all its claims */
+	int pins;			/* those that are pins */
+	bool refused;			/* folio has left */
+	/* On each: */
 	bool prepared;			/* the owner said 0 */
 	bool call;			/* begins a call that the owner said 0 to */
 };
@@ -58,8 +63,10 @@ struct pinpage_group {
 };
 
 struct pinpage_batch {
+	struct pinpage_batch *outer;	/* of this task, while this one lasts */
 	enum migrate_mode mode;
 	u32 nr_claims, nr_groups, max;
+	u32 cursor;			/* where find_claim() looks first */
 	struct pinpage_claim *claims;
 	struct pinpage_group *groups;
 	struct pinpage_item *items;	/* group by group */
@@ -113,35 +120,57 @@ static struct pinpage_group *find_group(struct pinpage_batch *batch,
 	return group;
 }
 
-/* Caller holds the stripe lock, and there is room. */
-static bool claim_slot(struct pinpage_batch *batch, struct pinpage_slot *slot,
-		       struct folio *folio, u32 first)
-{
-	struct pinpage_group *group = find_group(batch, slot_set(slot));
-	struct pinpage_claim *claim;
-	u32 c = batch->nr_claims;
-
-	if (!group)
-		return false;
-	claim = &batch->claims[c];
-	*claim = (struct pinpage_claim) {
-		.slot = slot, .folio = folio, .first = first, .next = NONE,
-	};
-	if (group->head == NONE)
-		group->head = c;
-	else
-		batch->claims[group->tail].next = c;
-	group->tail = c;
-	WRITE_ONCE(slot->where, slot->where | SLOT_CLAIMED);
-	batch->nr_claims++;
-	return true;
-}
-
 /* References of an isolated folio, but for those of its pinpage owners. */
 static int other_refs(struct folio *folio, bool kernel)
 {
 	/* mapping and private of a kernel-owned folio are the owner's own */
 	return 1 + (kernel ? 0 : folio_expected_ref_count(folio));
+}
+
+/* Note @slot as the next claim. False: there is no room, or it has an owner. */
+static int note_slot(struct pinpage_batch *batch, struct pinpage_slot *slot,
+		     struct folio *folio, u32 first, u32 c)
+{
+	unsigned int flags = slot_set(slot)->flags;
+	struct pinpage_claim *claim = &batch->claims[c];
+	int refs = slot_refs(slot, folio);
+
+	if (slot_claimed(slot))
+		return -EALREADY;
+	if (c == batch->max)
+		return -ENOSPC;
+	*claim = (struct pinpage_claim) {
+		.slot = slot, .folio = folio, .first = first, .next = NONE,
+	};
+	batch->claims[first].refs += refs;
+	if (!(flags & (PINPAGE_KERNEL | PINPAGE_GET)))
+		batch->claims[first].pins += slot_holds(slot, flags);
+	return 0;
+}
+
+/* The noted claims [@first, @end) become the batch's, unless a set has left. */
+static int claim_slots(struct pinpage_batch *batch, u32 first, u32 end)
+{
+	struct pinpage_group *group;
+	struct pinpage_slot *slot;
+	u32 c;
+
+	for (c = first; c < end; c++) {
+		slot = batch->claims[c].slot;
+		group = find_group(batch, slot_set(slot));
+		if (!group) {
+			batch->claims[first].refused = true;
+			return -EBUSY;
+		}
+		if (group->head == NONE)
+			group->head = c;
+		else
+			batch->claims[group->tail].next = c;
+		group->tail = c;
+		WRITE_ONCE(slot->where, slot->where | SLOT_CLAIMED);
+		batch->nr_claims++;
+	}
+	return 0;
 }
 
 /*
@@ -152,38 +181,28 @@ static int other_refs(struct folio *folio, bool kernel)
  */
 static int claim_folio(struct pinpage_batch *batch, struct folio *folio)
 {
-	u32 first = batch->nr_claims, nr = 0;
+	u32 first = batch->nr_claims, end = first;
 	struct pinpage_bucket bucket;
 	struct pinpage_slot *slot;
 	bool kernel = false;
-	int refs = 0, err = 0;
+	int err = 0;
 
 	pinpage_index_lock(&bucket, folio);
 	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
-		nr++;
-		refs += slot_refs(slot, folio);
 		kernel = slot_set(slot)->flags & PINPAGE_KERNEL;
-		if (slot_claimed(slot))
-			err = -EALREADY;
+		err = note_slot(batch, slot, folio, first, end++);
+		if (err)
+			goto unlock;
 	}
-	if (err)
-		goto unlock;
 	/* Pairs with smp_mb() in __pinpage_complete(): see slot_unclaim(). */
 	smp_acquire__after_ctrl_dep();
-	if (nr > batch->max - first)
-		err = -ENOSPC;
-	else if (folio_ref_count(folio) != refs + other_refs(folio, kernel))
-		err = -EAGAIN;
-	if (err)
+	if (end == first)
 		goto unlock;
-	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
-		if (claim_slot(batch, slot, folio, first))
-			continue;
-		err = -EBUSY;
-		if (batch->nr_claims > first)
-			batch->claims[first].refused = true;
-		break;
-	}
+	if (folio_ref_count(folio) ==
+	    batch->claims[first].refs + other_refs(folio, kernel))
+		err = claim_slots(batch, first, end);
+	else
+		err = -EAGAIN;
 unlock:
 	pinpage_index_unlock(&bucket);
 	return err;
@@ -258,6 +277,7 @@ static struct pinpage_batch *alloc_batch(enum migrate_mode mode, u32 max)
 	if (!batch)
 		return NULL;
 	batch->mode = mode;
+	batch->outer = current->pinpage_batch;
 	memset(batch->group_hash, 0xff, sizeof(batch->group_hash));
 	if (!grow_batch(batch, max))
 		return batch;
@@ -297,6 +317,7 @@ static void refuse_items(struct pinpage_batch *batch,
 
 	for (i = item; i < item + nr; i++) {
 		batch->claims[claim_of(batch, i)->first].refused = true;
+		slot_set_refused(claim_of(batch, i)->slot, true);
 		pages += batch->items[i].nr;
 	}
 	pinpage_count(set, stat, pages);
@@ -350,8 +371,10 @@ static bool prepare_items(struct pinpage_batch *batch, struct pinpage_set *set,
 	}
 	if (!ret || ret == -ETIMEDOUT) {
 		claim_of(batch, item)->call = true;
-		for (i = item; i < item + nr; i++)
+		for (i = item; i < item + nr; i++) {
 			claim_of(batch, i)->prepared = true;
+			slot_set_refused(claim_of(batch, i)->slot, false);
+		}
 	}
 	if (ret)
 		refuse_items(batch, set, item, nr, ret == -ETIMEDOUT ?
@@ -510,6 +533,7 @@ unsigned int __pinpage_prepare(struct pinpage_batch **batchp,
 	if (!batch)
 		return refuse_all(folios, refused, nr_failed_pages);
 
+	current->pinpage_batch = batch;
 	nr = claim_folios(batch, folios, refused, nr_failed_pages);
 	prepare_batch(batch);
 	nr += drop_refused(batch, refused, nr_failed_pages);
@@ -519,6 +543,22 @@ unsigned int __pinpage_prepare(struct pinpage_batch **batchp,
 	}
 	__pinpage_complete(batch);
 	return nr;
+}
+
+/* Of one folio, which is not cut into batches: 0, or -EBUSY and in @refused. */
+int __pinpage_prepare_folio(struct pinpage_batch **batchp, struct folio *folio,
+			    struct list_head *refused, enum migrate_mode mode,
+			    int reason)
+{
+	struct list_head *prev = folio->lru.prev;
+	LIST_HEAD(one);
+	int failed = 0;
+
+	list_move(&folio->lru, &one);
+	if (__pinpage_prepare(batchp, &one, refused, mode, reason, &failed))
+		return -EBUSY;
+	list_move(&folio->lru, prev);
+	return 0;
 }
 
 /* Tell the owner about the items of one call; they end where @end says. */
@@ -578,6 +618,7 @@ void __pinpage_complete(struct pinpage_batch *batch)
 {
 	u32 i;
 
+	current->pinpage_batch = batch->outer;
 	/* Last asked, first told: like locks. */
 	for (i = batch->nr_groups; i--;)
 		complete_group(batch, &batch->groups[i]);
@@ -590,19 +631,37 @@ void __pinpage_complete(struct pinpage_batch *batch)
 	free_batch(batch);
 }
 
+/*
+ * The first claim on @folio of the batch that this task is in, or NULL. Folios
+ * move in the order in which they were claimed, over and over, so that the
+ * search ends where it begins.
+ */
+static struct pinpage_claim *find_claim(struct folio *folio)
+{
+	struct pinpage_batch *batch = current->pinpage_batch;
+	u32 i, c;
+
+	if (!batch)
+		return NULL;
+	c = batch->cursor;
+	for (i = 0; i < batch->nr_claims; i++, c++) {
+		if (c >= batch->nr_claims)
+			c = 0;
+		if (batch->claims[c].folio != folio)
+			continue;
+		c = batch->claims[c].first;
+		batch->cursor = c;
+		return &batch->claims[c];
+	}
+	return NULL;
+}
+
 /* References on @folio that are sure to go with it. */
 int __pinpage_expected_refs(struct folio *folio)
 {
-	struct pinpage_bucket bucket;
-	struct pinpage_slot *slot;
-	int refs = 0;
+	struct pinpage_claim *claim = find_claim(folio);
 
-	pinpage_index_lock(&bucket, folio);
-	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket))
-		if (slot_claimed(slot))
-			refs += slot_refs(slot, folio);
-	pinpage_index_unlock(&bucket);
-	return refs;
+	return claim && !claim->refused ? claim->refs : 0;
 }
 
 /* Hand @refs references and pins over. dst first: there is no moment without */
@@ -633,17 +692,15 @@ static void move_refs(struct folio *dst, struct folio *src, int refs, int pins)
  */
 void __pinpage_commit(struct folio *dst, struct folio *src)
 {
-	struct pinpage_slot *slots = pinpage_index_take(src);
-	struct pinpage_slot *slot;
-	int refs = 0, pins = 0;
+	struct pinpage_claim *claim = find_claim(src);
 
-	for (slot = slots; slot; slot = slot->next) {
-		refs += slot_refs(slot, src);
-		if (!(slot_set(slot)->flags & (PINPAGE_KERNEL | PINPAGE_GET)))
-			pins += slot_nr(slot);
-	}
-	move_refs(dst, src, refs, pins);
-	pinpage_index_give(dst, src, slots);
+	/* Its references would have kept the folio where it was. */
+	if (WARN_ON_ONCE(!claim))
+		return;
+	move_refs(dst, src, claim->refs, claim->pins);
+	pinpage_index_give(dst, src, pinpage_index_take(src));
+	/* It is done: nobody else who gets the page frame is meant. */
+	claim->folio = NULL;
 }
 
 /*

@@ -38,6 +38,9 @@ static int do_ioctl(int fd, unsigned long cmd, void *arg)
 
 int dev_pin(int fd, struct test_pinpage_pin pin)
 {
+	/* The machine under the test may stop for longer than a device may. */
+	if (!pin.timeout_ms)
+		pin.timeout_ms = PATIENT_MS;
 	int ret;
 
 	if (!pin.stride)

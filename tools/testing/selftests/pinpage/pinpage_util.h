@@ -24,6 +24,9 @@
 /* The device; -1 with a reason to skip. */
 int device_open(char *why, size_t len);
 
+/* A set that does not say how long its prepare() may take gets PATIENT_MS. */
+#define PATIENT_MS	60000
+
 int dev_pin(int fd, struct test_pinpage_pin pin);
 int dev_pin_range(int fd, int kind, void *at, size_t pages, int flags, int system);
 int dev_unpin(int fd, int id);

@@ -66,8 +66,8 @@ struct pinpage_item {
  *	reference count of @src frozen; otherwise as @prepare.
  *	Returns 0 or -EAGAIN, -EBUSY: nothing has changed, the folio stays.
  * @show: Print one line, without a newline, that tells a person whose set
- *	this is. Optional. Called with no lock that the owner could know; the
- *	set can't go away meanwhile.
+ *	this is. Optional. May sleep; as for locks, it is a callback like the
+ *	others, since clear_pinpage() waits for it.
  */
 struct pinpage_ops {
 	int (*prepare)(struct pinpage_set *set, struct pinpage_item *items,

@@ -14,6 +14,20 @@
 
 struct pinpage_batch;
 
+/**
+ * struct pinpage_refs - what the owners of a folio hold
+ * @refs: references on the folio
+ * @slots: 0 where it has no owners
+ * @kernel: it is kernel-owned
+ * @refused: an owner would not let it move when last asked
+ */
+struct pinpage_refs {
+	int refs;
+	unsigned int slots;
+	bool kernel;
+	bool refused;
+};
+
 #ifdef CONFIG_PINPAGE
 
 DECLARE_STATIC_KEY_FALSE(pinpage_active_key);
@@ -40,13 +54,15 @@ int __pinpage_prepare_folio(struct pinpage_batch **batchp, struct folio *folio,
 void __pinpage_complete(struct pinpage_batch *batch);
 int __pinpage_expected_refs(struct folio *folio);
 void __pinpage_commit(struct folio *dst, struct folio *src);
-bool __pinpage_unmap_exclusive(struct page *page);
 bool __pinpage_folio_kernel(struct folio *folio);
 bool __pinpage_isolate(struct page *page);
 int pinpage_migrate_kernel(struct folio *dst, struct folio *src,
 			   enum migrate_mode mode);
 void pinpage_putback(struct folio *folio);
 bool __pinpage_fork_waits(struct mm_struct *mm);
+void __pinpage_count_refs(struct folio *folio, struct pinpage_refs *pins);
+bool __pinpage_owner_name(struct folio *folio, unsigned int n, char *name,
+			  size_t size);
 int pin_user_pages_fast_pinpage(unsigned long start, int nr_pages,
 				unsigned int gup_flags, struct page **pages);
 
@@ -98,11 +114,18 @@ static inline void pinpage_commit(struct folio *dst, struct folio *src)
 		__pinpage_commit(dst, src);
 }
 
-/* May a pinned exclusive page be unmapped, with its mark left in the entry? */
-static inline bool pinpage_unmap_exclusive(struct folio *folio,
-					   struct page *page)
+/*
+ * May a page be unmapped that is exclusive, and not to be shared since it is
+ * pinned? Yes, where its owners can be asked: whether it moves is for the
+ * reference count to say, later. The mark of being exclusive stays on the page,
+ * for those who unpin it meanwhile, and in the entry, which fork() leaves alone.
+ * GUP-fast takes its reference before it looks at the page table again, and we
+ * look at the references after the barrier in folio_try_share_anon_rmap_pte()
+ * that follows the change of the page table: one of the two sees the other.
+ */
+static inline bool pinpage_unmap_exclusive(struct folio *folio)
 {
-	return pinpage_folio(folio) && __pinpage_unmap_exclusive(page);
+	return pinpage_folio(folio);
 }
 
 /* Is @folio an isolated page of a driver? It is not on the LRU, has no rmap. */
@@ -120,6 +143,22 @@ static inline bool pinpage_isolate(struct page *page)
 static inline bool pinpage_fork_waits(struct mm_struct *mm)
 {
 	return pinpage_active() && __pinpage_fork_waits(mm);
+}
+
+/* For those who want to know, not to move: what do the owners hold? */
+static inline void pinpage_count_refs(struct folio *folio,
+				      struct pinpage_refs *pins)
+{
+	if (pinpage_folio(folio))
+		__pinpage_count_refs(folio, pins);
+}
+
+/* The name of the @n-th owner's system; false: there are not so many. */
+static inline bool pinpage_owner_name(struct folio *folio, unsigned int n,
+				      char *name, size_t size)
+{
+	return pinpage_folio(folio) &&
+	       __pinpage_owner_name(folio, n, name, size);
 }
 
 #else /* !CONFIG_PINPAGE */
@@ -160,8 +199,7 @@ static inline void pinpage_commit(struct folio *dst, struct folio *src)
 {
 }
 
-static inline bool pinpage_unmap_exclusive(struct folio *folio,
-					   struct page *page)
+static inline bool pinpage_unmap_exclusive(struct folio *folio)
 {
 	return false;
 }
@@ -187,6 +225,17 @@ static inline void pinpage_putback(struct folio *folio)
 }
 
 static inline bool pinpage_fork_waits(struct mm_struct *mm)
+{
+	return false;
+}
+
+static inline void pinpage_count_refs(struct folio *folio,
+				      struct pinpage_refs *pins)
+{
+}
+
+static inline bool pinpage_owner_name(struct folio *folio, unsigned int n,
+				      char *name, size_t size)
 {
 	return false;
 }

@@ -35,6 +35,9 @@
 
 #include "internal.h"
 
+#define CREATE_TRACE_POINTS
+#include <trace/events/pinpage.h>
+
 #define GROUP_HASH_BITS	7
 #define NONE		U32_MAX
 
@@ -255,8 +258,11 @@ static void count_folio(struct folio *folio, enum pinpage_stat stat)
 	struct pinpage_slot *slot;
 
 	pinpage_index_lock(&bucket, folio);
-	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket))
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
+		trace_pinpage_refuse(slot_set(slot)->system->name,
+				     slot_pfn(slot), slot_nr(slot), stat);
 		pinpage_count(slot_set(slot), stat, slot_nr(slot));
+	}
 	pinpage_index_unlock(&bucket);
 }
 
@@ -318,6 +324,9 @@ static void refuse_items(struct pinpage_batch *batch,
 	for (i = item; i < item + nr; i++) {
 		batch->claims[claim_of(batch, i)->first].refused = true;
 		slot_set_refused(claim_of(batch, i)->slot, true);
+		trace_pinpage_refuse(set->system->name,
+				     page_to_pfn(batch->items[i].page),
+				     batch->items[i].nr, stat);
 		pages += batch->items[i].nr;
 	}
 	pinpage_count(set, stat, pages);
@@ -344,6 +353,7 @@ static int call_prepare(struct pinpage_batch *batch, struct pinpage_set *set,
 	ret = system->ops->prepare(set, batch->items + item, nr, batch->mode);
 	pinpage_callback_exit();
 	memalloc_noio_restore(noio);
+	trace_pinpage_prepare(system->name, nr, batch->mode, ret);
 
 	if (!ret)
 		return ktime_after(ktime_get(), limit) ? -ETIMEDOUT : 0;
@@ -589,7 +599,7 @@ static void complete_group(struct pinpage_batch *batch,
 			   struct pinpage_group *group)
 {
 	u32 end = group->start + group->nr;
-	unsigned int moved = 0;
+	unsigned int moved = 0, pages;
 	u32 from, to, i;
 
 	for (from = group->start; from < end; from = to) {
@@ -599,10 +609,13 @@ static void complete_group(struct pinpage_batch *batch,
 		while (to < end && claim_of(batch, to)->prepared &&
 		       !claim_of(batch, to)->call)
 			to++;
-		for (i = from; i < to; i++)
-			moved += find_new(&batch->items[i],
+		for (i = from, pages = 0; i < to; i++)
+			pages += find_new(&batch->items[i],
 					  claim_of(batch, i)->slot);
+		trace_pinpage_complete(group->set->system->name, to - from,
+				       pages);
 		call_complete(batch, group->set, from, to);
+		moved += pages;
 	}
 	if (moved)
 		pinpage_count(group->set, PINPAGE_STAT_MOVED, moved);
@@ -679,6 +692,21 @@ static void move_refs(struct folio *dst, struct folio *src, int refs, int pins)
 	folio_ref_sub(src, refs);
 }
 
+/*
+ * A pinned anonymous page is exclusive for as long as it is pinned. Unmapping
+ * has left the mark on @src: its entry may be zapped before it is restored.
+ */
+static void move_exclusive(struct folio *dst, struct folio *src)
+{
+	long i, nr = folio_test_hugetlb(src) ? 1 : folio_nr_pages(src);
+
+	if (!folio_test_anon(dst))
+		return;
+	for (i = 0; i < nr; i++)
+		if (PageAnonExclusive(folio_page(src, i)))
+			SetPageAnonExclusive(folio_page(dst, i));
+}
+
 /**
  * __pinpage_commit - pins and slots follow a folio that has moved
  * @dst: where it is
@@ -697,29 +725,11 @@ void __pinpage_commit(struct folio *dst, struct folio *src)
 	/* Its references would have kept the folio where it was. */
 	if (WARN_ON_ONCE(!claim))
 		return;
+	move_exclusive(dst, src);
 	move_refs(dst, src, claim->refs, claim->pins);
 	pinpage_index_give(dst, src, pinpage_index_take(src));
 	/* It is done: nobody else who gets the page frame is meant. */
 	claim->folio = NULL;
-}
-
-/*
- * The reference count decides whether a pinned page moves, and it is looked at
- * after the page tables: here it is enough that its owners can be asked. The
- * migration entry remembers that the page was exclusive, and fork() leaves it
- * alone.
- */
-bool __pinpage_unmap_exclusive(struct page *page)
-{
-	ClearPageAnonExclusive(page);
-	/*
-	 * GUP-fast takes its reference before it looks at the page table again.
-	 * It either sees that the entry is gone or is seen in the count: pairs
-	 * with the barrier in try_grab_folio_fast(), as that of
-	 * folio_try_share_anon_rmap_pte() does.
-	 */
-	smp_mb__after_atomic();
-	return true;
 }
 
 /*

@@ -39,7 +39,7 @@ static int do_ioctl(int fd, unsigned long cmd, void *arg)
 int dev_pin(int fd, struct test_pinpage_pin pin)
 {
 	/* The machine under the test may stop for longer than a device may. */
-	if (!pin.timeout_ms)
+	if (!pin.timeout_ms && pin.kind <= TEST_PINPAGE_KERNEL)
 		pin.timeout_ms = PATIENT_MS;
 	int ret;
 

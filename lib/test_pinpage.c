@@ -121,7 +121,7 @@ static void check_context(struct test_buffer *b)
 		breach(b, "callback outside of memalloc_noio");
 }
 
-static bool item_in_range(struct test_buffer *b, const struct pinpage_item *item)
+static __always_inline bool item_in_range(struct test_buffer *b, const struct pinpage_item *item)
 {
 	if (item->nr && item->index < b->nr && item->nr <= b->nr - item->index)
 		return true;

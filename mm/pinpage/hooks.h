@@ -131,7 +131,9 @@ static inline bool pinpage_unmap_exclusive(struct folio *folio)
 /* Is @folio an isolated page of a driver? It is not on the LRU, has no rmap. */
 static inline bool pinpage_folio_kernel(struct folio *folio)
 {
-	return pinpage_folio(folio) && __pinpage_folio_kernel(folio);
+	/* Those that migration sees are isolated: spare the others the look-up. */
+	return pinpage_folio(folio) && folio_test_isolated(folio) &&
+	       __pinpage_folio_kernel(folio);
 }
 
 static inline bool pinpage_isolate(struct page *page)

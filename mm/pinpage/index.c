@@ -75,22 +75,23 @@ static spinlock_t *hash_stripe(u32 hash)
 
 static __always_inline struct pinpage_slot **bucket_at(unsigned long b)
 {
-	unsigned int segment = fls_long(b >> MIN_BITS);
+	unsigned int bit;
 
-	if (!segment)
+	if (b < MIN_BUCKETS)
 		return &segments[0][b];
-	return &segments[segment][b - (MIN_BUCKETS << (segment - 1))];
+	bit = __fls(b);
+	return &segments[bit - MIN_BITS + 1][b - BIT(bit)];
 }
 
 /* Caller holds the stripe lock of @hash. */
 static __always_inline struct pinpage_slot **hash_bucket(u32 hash)
 {
 	unsigned long n = READ_ONCE(nr_buckets);
-	unsigned long mask = (1UL << fls_long(n - 1)) - 1;
-	unsigned long b = hash & mask;
+	unsigned long high = 1UL << __fls(n - 1);
+	unsigned long b = hash & (high | (high - 1));
 
 	if (b >= n)
-		b &= mask >> 1;
+		b ^= high;
 	return bucket_at(b);
 }
 

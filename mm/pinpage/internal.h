@@ -137,16 +137,20 @@ static inline int slot_holds(const struct pinpage_slot *slot,
 	return slot_nr(slot);
 }
 
-/* The references that @slot's owner holds on @folio. */
-static inline int slot_refs(struct pinpage_slot *slot,
-			    struct folio *folio)
+/* The references that so many holds are. */
+static inline int hold_refs(int holds, unsigned int flags, struct folio *folio)
 {
-	unsigned int flags = slot_set(slot)->flags;
-	int holds = slot_holds(slot, flags);
-
 	if ((flags & (PINPAGE_KERNEL | PINPAGE_GET)) || folio_test_large(folio))
 		return holds;
 	return holds * GUP_PIN_COUNTING_BIAS;
+}
+
+/* The references that @slot's owner holds on @folio. */
+static inline int slot_refs(struct pinpage_slot *slot, struct folio *folio)
+{
+	unsigned int flags = slot_set(slot)->flags;
+
+	return hold_refs(slot_holds(slot, flags), flags, folio);
 }
 
 /* Where the slots of a folio are found, while the stripe is locked. */

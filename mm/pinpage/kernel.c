@@ -29,9 +29,6 @@ bool __pinpage_folio_kernel(struct folio *folio)
 	struct pinpage_slot *slot;
 	bool kernel = false;
 
-	/* Those that migration sees are isolated: spare the others the lock. */
-	if (!folio_test_isolated(folio))
-		return false;
 	pinpage_index_lock(&bucket, folio);
 	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
 		kernel = slot_set(slot)->flags & PINPAGE_KERNEL;

@@ -44,6 +44,7 @@
 /* A claimed slot. Those of a folio follow each other, as they were found. */
 struct pinpage_claim {
 	struct pinpage_slot *slot;
+	struct pinpage_set *set;
 	struct folio *folio;
 	u32 first;			/* the folio's first claim */
 	u32 next;			/* the set's next claim, or NONE */
@@ -72,6 +73,7 @@ struct pinpage_batch {
 	u32 cursor;			/* where find_claim() looks first */
 	struct pinpage_claim *claims;
 	struct pinpage_group *groups;
+	struct pinpage_group *last;	/* that find_group() found */
 	struct pinpage_item *items;	/* group by group */
 	u32 *item_claim;		/* which claim an item is of */
 	u32 group_hash[1 << GROUP_HASH_BITS];
@@ -101,14 +103,17 @@ static bool may_ask(int reason)
 static struct pinpage_group *find_group(struct pinpage_batch *batch,
 					struct pinpage_set *set)
 {
-	u32 *bucket = &batch->group_hash[hash_ptr(set, GROUP_HASH_BITS)];
-	struct pinpage_group *group;
-	u32 g;
+	struct pinpage_group *group = batch->last;
+	u32 *bucket, g;
 
+	/* Most folios have one owner, and neighbours have the same. */
+	if (group && group->set == set)
+		return group;
+	bucket = &batch->group_hash[hash_ptr(set, GROUP_HASH_BITS)];
 	for (g = *bucket; g != NONE; g = group->hash_next) {
 		group = &batch->groups[g];
 		if (group->set == set)
-			return group;
+			goto found;
 	}
 	if (!pinpage_set_get(set))
 		return NULL;
@@ -120,6 +125,8 @@ static struct pinpage_group *find_group(struct pinpage_batch *batch,
 	group->nr = 0;
 	group->hash_next = *bucket;
 	*bucket = batch->nr_groups++;
+found:
+	batch->last = group;
 	return group;
 }
 
@@ -134,20 +141,25 @@ static int other_refs(struct folio *folio, bool kernel)
 static int note_slot(struct pinpage_batch *batch, struct pinpage_slot *slot,
 		     struct folio *folio, u32 first, u32 c)
 {
-	unsigned int flags = slot_set(slot)->flags;
-	struct pinpage_claim *claim = &batch->claims[c];
-	int refs = slot_refs(slot, folio);
+	struct pinpage_set *set = slot_set(slot);
+	struct pinpage_claim *claim;
+	int holds, refs;
 
 	if (slot_claimed(slot))
 		return -EALREADY;
 	if (c == batch->max)
 		return -ENOSPC;
+	claim = &batch->claims[c];
 	*claim = (struct pinpage_claim) {
-		.slot = slot, .folio = folio, .first = first, .next = NONE,
+		.slot = slot, .set = set, .folio = folio, .first = first,
+		.next = NONE,
 	};
-	batch->claims[first].refs += refs;
-	if (!(flags & (PINPAGE_KERNEL | PINPAGE_GET)))
-		batch->claims[first].pins += slot_holds(slot, flags);
+	holds = slot_holds(slot, set->flags);
+	refs = hold_refs(holds, set->flags, folio);
+	claim = &batch->claims[first];
+	claim->refs += refs;
+	if (!(set->flags & (PINPAGE_KERNEL | PINPAGE_GET)))
+		claim->pins += holds;
 	return 0;
 }
 
@@ -160,7 +172,7 @@ static int claim_slots(struct pinpage_batch *batch, u32 first, u32 end)
 
 	for (c = first; c < end; c++) {
 		slot = batch->claims[c].slot;
-		group = find_group(batch, slot_set(slot));
+		group = find_group(batch, batch->claims[c].set);
 		if (!group) {
 			batch->claims[first].refused = true;
 			return -EBUSY;
@@ -187,12 +199,11 @@ static int claim_folio(struct pinpage_batch *batch, struct folio *folio)
 	u32 first = batch->nr_claims, end = first;
 	struct pinpage_bucket bucket;
 	struct pinpage_slot *slot;
-	bool kernel = false;
+	bool kernel;
 	int err = 0;
 
 	pinpage_index_lock(&bucket, folio);
 	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
-		kernel = slot_set(slot)->flags & PINPAGE_KERNEL;
 		err = note_slot(batch, slot, folio, first, end++);
 		if (err)
 			goto unlock;
@@ -201,6 +212,7 @@ static int claim_folio(struct pinpage_batch *batch, struct folio *folio)
 	smp_acquire__after_ctrl_dep();
 	if (end == first)
 		goto unlock;
+	kernel = batch->claims[first].set->flags & PINPAGE_KERNEL;
 	if (folio_ref_count(folio) ==
 	    batch->claims[first].refs + other_refs(folio, kernel))
 		err = claim_slots(batch, first, end);
@@ -226,6 +238,7 @@ static int grow_batch(struct pinpage_batch *batch, u32 max)
 	if (!p)
 		return -ENOMEM;
 	batch->groups = p;
+	batch->last = NULL;
 	batch->max = max;
 	return 0;
 }
@@ -698,11 +711,12 @@ static void move_refs(struct folio *dst, struct folio *src, int refs, int pins)
  */
 static void move_exclusive(struct folio *dst, struct folio *src)
 {
-	long i, nr = folio_test_hugetlb(src) ? 1 : folio_nr_pages(src);
+	long i, nr = folio_nr_pages(src);
 
-	if (!folio_test_anon(dst))
+	/* folio_migrate_flags() has brought that of the first page. */
+	if (nr == 1 || !folio_test_anon(dst) || folio_test_hugetlb(src))
 		return;
-	for (i = 0; i < nr; i++)
+	for (i = 1; i < nr; i++)
 		if (PageAnonExclusive(folio_page(src, i)))
 			SetPageAnonExclusive(folio_page(dst, i));
 }

@@ -511,7 +511,7 @@ static void migrate_test_isolate(struct kunit *test)
 	/* The tail of a folio is not a folio, nor is a page of the LRU ours. */
 	test_expect_unisolable(test, owner->pages[1]);
 	test_expect_unisolable(test, file->pages[0]);
-	KUNIT_EXPECT_FALSE(test, __pinpage_folio_kernel(folio));
+	KUNIT_EXPECT_FALSE(test, pinpage_folio_kernel(folio));
 	test_isolate(test, owner);
 	KUNIT_EXPECT_TRUE(test, __pinpage_folio_kernel(folio));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
@@ -519,7 +519,7 @@ static void migrate_test_isolate(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
 	test_putback(fixture);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
-	KUNIT_EXPECT_FALSE(test, __pinpage_folio_kernel(folio));
+	KUNIT_EXPECT_FALSE(test, pinpage_folio_kernel(folio));
 }
 
 /* Two batches: the second one leaves alone what the first one has claimed. */

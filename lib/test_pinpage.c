@@ -55,6 +55,9 @@ struct test_system {
 static struct test_system test_systems[TEST_MAX_SYSTEMS + 1];
 static atomic64_t test_violations = ATOMIC64_INIT(0);
 
+/* Held around an allocation; to be taken by callbacks that are to be caught. */
+static DEFINE_MUTEX(test_bad_lock);
+
 struct test_file {
 	struct mutex lock;	/* protects buffers against each other's ioctls */
 	struct xarray buffers;
@@ -232,6 +235,15 @@ static bool drain(struct test_buffer *b, u32 ms)
 	return wait_event_timeout(b->wait, !READ_ONCE(b->policy.hold), limit);
 }
 
+/* What no callback should do. */
+static void take_bad_lock(struct test_buffer *b, enum migrate_mode mode)
+{
+	if (!READ_ONCE(b->policy.bad_lock) || mode == MIGRATE_ASYNC)
+		return;
+	mutex_lock(&test_bad_lock);
+	mutex_unlock(&test_bad_lock);
+}
+
 /* Undo pause_item() for a prepare() that fails after all. */
 static void back_out(struct test_buffer *b, const struct pinpage_item *items,
 		     unsigned int nr)
@@ -273,6 +285,7 @@ static int test_prepare(struct pinpage_set *set, struct pinpage_item *items,
 	b->count.in_prepare += slow;
 	spin_unlock(&b->lock);
 	check_context(b);
+	take_bad_lock(b, mode);
 
 	if (slow) {
 		ret = drain(b, ms) ? 0 : -EAGAIN;
@@ -330,6 +343,9 @@ static bool owner_fields_intact(struct test_buffer *b, unsigned long index)
 	struct page *page = b->pages[index];
 	struct test_buffer *origin = b->origin;
 
+	/* Those of a folio are those of its first page. */
+	if (PageTail(page))
+		return true;
 	index += b->origin_first;
 	return page_private(page) == (unsigned long)origin + index &&
 	       page->index == ~index &&
@@ -456,8 +472,46 @@ static struct test_buffer *get_buffer(struct test_file *file, u32 id)
 
 static bool is_pinned_kind(u32 kind)
 {
-	return kind == TEST_PINPAGE_SET || kind == TEST_PINPAGE_MEMFD ||
-	       kind == TEST_PINPAGE_PLAIN || kind == TEST_PINPAGE_LONGTERM;
+	return kind == TEST_PINPAGE_SET || kind == TEST_PINPAGE_PLAIN ||
+	       kind == TEST_PINPAGE_LONGTERM;
+}
+
+/* One reference or pin per folio, at the first page that is in it? */
+static bool is_folio_kind(u32 kind)
+{
+	return kind == TEST_PINPAGE_KERNEL || kind == TEST_PINPAGE_MEMFD;
+}
+
+static bool is_first_in_folio(struct test_buffer *b, unsigned long i)
+{
+	return !i || page_folio(b->pages[i]) != page_folio(b->pages[i - 1]);
+}
+
+/* A folio under writeback is not freed, so that no reference is needed. */
+static int begin_writeback(struct test_buffer *b)
+{
+	struct folio *folio;
+	unsigned long i;
+
+	for (i = 0; i < b->nr; i++) {
+		folio = page_folio(b->pages[i]);
+		folio_lock(folio);
+		if (!folio_test_large(folio))
+			folio_wait_writeback(folio);
+		if (!folio->mapping || folio_test_anon(folio) ||
+		    folio_test_large(folio)) {
+			folio_unlock(folio);
+			break;
+		}
+		folio_start_writeback(folio);
+		folio_unlock(folio);
+	}
+	release_pages(b->pages, b->nr);
+	if (i == b->nr)
+		return 0;
+	while (i--)
+		folio_end_writeback(page_folio(b->pages[i]));
+	return -EINVAL;
 }
 
 /* Drop what gather() took of the first @nr pages. */
@@ -465,11 +519,23 @@ static void drop_pages(struct test_buffer *b, unsigned long nr, bool dirty)
 {
 	unsigned long i;
 
+	if (b->kind == TEST_PINPAGE_WRITEBACK) {
+		for (i = 0; i < nr; i++)
+			folio_end_writeback(page_folio(b->pages[i]));
+		return;
+	}
 	if (is_pinned_kind(b->kind)) {
 		unpin_user_pages_dirty_lock(b->pages, nr, dirty);
 		return;
 	}
-	for (i = 0; i < nr; i++) {
+	/* Last first: what is dropped may be gone. */
+	for (i = nr; i--;) {
+		if (is_folio_kind(b->kind) && !is_first_in_folio(b, i))
+			continue;
+		if (b->kind == TEST_PINPAGE_MEMFD) {
+			unpin_user_page_range_dirty_lock(b->pages[i], 1, dirty);
+			continue;
+		}
 		if (b->kind == TEST_PINPAGE_KERNEL && b->origin == b)
 			clear_owner_fields(b->pages[i]);
 		else if (b->kind == TEST_PINPAGE_GET && dirty)
@@ -496,7 +562,10 @@ static int gather_user(struct test_buffer *b, const struct test_pinpage_pin *pin
 		else
 			got = get_user_pages_fast(addr, want, gup, b->pages + done);
 		if (got <= 0) {
-			drop_pages(b, done, false);
+			if (b->kind == TEST_PINPAGE_WRITEBACK)
+				release_pages(b->pages, done);
+			else
+				drop_pages(b, done, false);
 			return got ?: -EFAULT;
 		}
 		done += got;
@@ -509,43 +578,52 @@ static int gather_user(struct test_buffer *b, const struct test_pinpage_pin *pin
 static int gather_memfd(struct test_buffer *b, const struct test_pinpage_pin *pin)
 {
 	struct folio **folios;
+	unsigned long done = 0, at;
 	struct file *memfd;
 	pgoff_t offset;
 	long i, nr;
 
+	folios = kvcalloc(b->nr, sizeof(*folios), GFP_KERNEL);
+	if (!folios)
+		return -ENOMEM;
 	memfd = fget(pin->fd);
+	nr = -EBADF;
 	if (!memfd)
-		return -EBADF;
-	/* In place: an array of folios becomes one of pages. */
-	folios = (struct folio **)b->pages;
+		goto out;
 	nr = memfd_pin_folios(memfd, pin->addr, pin->addr + pin->len - 1,
 			      folios, b->nr, &offset);
 	fput(memfd);
-	if (nr < 0)
-		return nr;
-	for (i = 0; i < nr; i++) {
-		if (folio_test_large(folios[i]) || nr != b->nr) {
-			unpin_folios(folios, nr);
-			return -EOPNOTSUPP;
-		}
+	for (i = 0, at = offset >> PAGE_SHIFT; i < nr; i++, at = 0)
+		while (at < folio_nr_pages(folios[i]) && done < b->nr)
+			b->pages[done++] = folio_page(folios[i], at++);
+	if (nr > 0 && done != b->nr) {
+		unpin_folios(folios, nr);
+		nr = -EFAULT;
 	}
-	for (i = 0; i < nr; i++)
-		b->pages[i] = folio_page(folios[i], 0);
-	return 0;
+out:
+	kvfree(folios);
+	return min(nr, 0L);
 }
 
-static int gather_kernel(struct test_buffer *b)
+static int gather_kernel(struct test_buffer *b, unsigned int order)
 {
+	gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_ZERO | __GFP_COMP;
+	struct page *page;
 	unsigned long i;
 
 	b->origin = b;
 	for (i = 0; i < b->nr; i++) {
-		b->pages[i] = alloc_page(GFP_HIGHUSER_MOVABLE | __GFP_ZERO);
-		if (!b->pages[i]) {
+		if (i & ((1UL << order) - 1)) {
+			b->pages[i] = b->pages[i - 1] + 1;
+			continue;
+		}
+		page = alloc_pages(gfp, order);
+		if (!page) {
 			drop_pages(b, i, false);
 			return -ENOMEM;
 		}
-		set_owner_fields(b->pages[i], b, i);
+		b->pages[i] = page;
+		set_owner_fields(page, b, i);
 		cond_resched();
 	}
 	return 0;
@@ -579,18 +657,25 @@ static int with_page(struct test_buffer *b, unsigned long index, bool nonblock,
 	}
 }
 
+struct page_get {
+	struct page *page;
+	struct folio *held;		/* already, and so it does not move */
+};
+
 static void get_page_fn(struct test_buffer *b, unsigned long index, void *arg)
 {
-	struct page **page = arg;
+	struct page_get *get = arg;
 
-	*page = b->pages[index];
-	get_page(*page);
+	get->page = b->pages[index];
+	if (page_folio(get->page) != get->held)
+		get_page(get->page);
 }
 
 /* References to pages of another buffer. */
 static int gather_from(struct test_buffer *b, struct test_buffer *from,
 		       unsigned long first)
 {
+	struct page_get get = {};
 	unsigned long i;
 	int ret;
 
@@ -600,11 +685,14 @@ static int gather_from(struct test_buffer *b, struct test_buffer *from,
 		b->origin_first = from->origin_first + first;
 	}
 	for (i = 0; i < b->nr; i++) {
-		ret = with_page(from, first + i, false, get_page_fn, &b->pages[i]);
+		ret = with_page(from, first + i, false, get_page_fn, &get);
 		if (ret) {
 			drop_pages(b, i, false);
 			return ret;
 		}
+		b->pages[i] = get.page;
+		if (is_folio_kind(b->kind))
+			get.held = page_folio(get.page);
 		cond_resched();
 	}
 	return 0;
@@ -618,6 +706,8 @@ static unsigned int set_flags(const struct test_buffer *b)
 		flags |= PINPAGE_GET;
 	if (b->kind == TEST_PINPAGE_KERNEL)
 		flags |= PINPAGE_KERNEL;
+	if (b->kind == TEST_PINPAGE_MEMFD)
+		flags |= PINPAGE_FOLIO;
 	if (b->flags & TEST_PINPAGE_UNMOVABLE)
 		flags |= PINPAGE_UNMOVABLE;
 	if (b->flags & TEST_PINPAGE_BAD_FLAGS)
@@ -665,9 +755,11 @@ static int fill_buffer(struct test_file *file, struct test_buffer *b,
 	} else if (b->kind == TEST_PINPAGE_MEMFD) {
 		ret = gather_memfd(b, pin);
 	} else if (b->kind == TEST_PINPAGE_KERNEL) {
-		ret = gather_kernel(b);
+		ret = gather_kernel(b, pin->order);
 	} else {
 		ret = gather_user(b, pin);
+		if (!ret && b->kind == TEST_PINPAGE_WRITEBACK)
+			ret = begin_writeback(b);
 	}
 	if (!ret && is_registered_kind(b->kind))
 		ret = set_buffer(b);
@@ -719,6 +811,10 @@ static bool kind_takes(const struct test_pinpage_pin *pin, u32 flags)
 		return false;
 	if (pin->kind == TEST_PINPAGE_KERNEL && !from && pin->addr)
 		return false;
+	if (pin->order && (pin->kind != TEST_PINPAGE_KERNEL || from ||
+			   pin->order > MAX_PAGE_ORDER ||
+			   pin->len & ((PAGE_SIZE << pin->order) - 1)))
+		return false;
 	if (pin->kind != TEST_PINPAGE_MEMFD && pin->fd)
 		return false;
 	if (pin->kind != TEST_PINPAGE_KERNEL && flags & TEST_PINPAGE_MAPPING)
@@ -732,7 +828,7 @@ static bool kind_takes(const struct test_pinpage_pin *pin, u32 flags)
 
 static int check_pin(const struct test_pinpage_pin *pin)
 {
-	if (pin->kind >= TEST_PINPAGE_NR_KINDS || pin->id ||
+	if (pin->kind >= TEST_PINPAGE_NR_KINDS || pin->id || pin->pad ||
 	    pin->flags & ~TEST_PINPAGE_PIN_FLAGS ||
 	    !pin->stride || !pin->len ||
 	    !PAGE_ALIGNED(pin->addr) || !PAGE_ALIGNED(pin->len) ||
@@ -1113,7 +1209,7 @@ static int ioctl_policy(struct test_file *file, void __user *argp)
 
 	if (copy_from_user(&policy, argp, sizeof(policy)))
 		return -EFAULT;
-	if (policy.pad || policy.mode > 2 || policy.hold > 1 ||
+	if (policy.bad_lock > 1 || policy.mode > 2 || policy.hold > 1 ||
 	    policy.busy_first + policy.busy_nr < policy.busy_first ||
 	    policy.prepare_ms > 10000 || policy.complete_ms > 10000)
 		return -EINVAL;
@@ -1333,6 +1429,57 @@ static int test_release(struct inode *inode, struct file *filp)
 	return 0;
 }
 
+struct page_add {
+	size_t offset;			/* in the page */
+	u64 count;
+};
+
+static void add_fn(struct test_buffer *b, unsigned long index, void *arg)
+{
+	struct page_add *add = arg;
+	void *at = kmap_local_page(b->pages[index]);
+
+	atomic64_inc(at + add->offset);
+	kunmap_local(at);
+}
+
+static int ioctl_add(struct test_file *file, void __user *argp)
+{
+	struct test_pinpage_add add;
+	struct page_add arg;
+	struct test_buffer *b;
+	int ret = -EINVAL;
+
+	if (copy_from_user(&add, argp, sizeof(add)))
+		return -EFAULT;
+	if (add.pad || !IS_ALIGNED(add.offset, sizeof(u64)))
+		return -EINVAL;
+	b = get_buffer(file, add.id);
+	if (!b)
+		return -ENOENT;
+	arg.offset = offset_in_page(add.offset);
+	if ((add.offset >> PAGE_SHIFT) < b->nr && device_writes(b))
+		ret = 0;
+	for (arg.count = add.count; !ret && arg.count; arg.count--) {
+		ret = with_page(b, add.offset >> PAGE_SHIFT, false, add_fn, &arg);
+		cond_resched();
+	}
+	put_buffer(b);
+	return ret;
+}
+
+/* What somebody does who does not know that a callback takes the lock, too. */
+static int ioctl_alloc(void)
+{
+	void *memory;
+
+	mutex_lock(&test_bad_lock);
+	memory = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	mutex_unlock(&test_bad_lock);
+	kfree(memory);
+	return memory ? 0 : -ENOMEM;
+}
+
 static long test_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 {
 	struct test_file *file = filp->private_data;
@@ -1363,6 +1510,10 @@ static long test_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 		return ioctl_order(file, argp);
 	case TEST_PINPAGE_MISUSE:
 		return ioctl_misuse(argp);
+	case TEST_PINPAGE_ADD:
+		return ioctl_add(file, argp);
+	case TEST_PINPAGE_ALLOC:
+		return ioctl_alloc();
 	}
 	return -ENOTTY;
 }

@@ -21,13 +21,16 @@
  * SET: pin_user_pages_fast() without FOLL_LONGTERM, then set_pinpage().
  * GET: get_user_pages_fast(), then set_pinpage(PINPAGE_GET).
  * MEMFD: memfd_pin_folios() of @fd at file offset @addr, then set_pinpage().
- * KERNEL: pages of the driver's own, then set_pinpage(PINPAGE_KERNEL). With
- *	FROM, a second owner of the kernel pages of the buffer @from.
+ * KERNEL: pages of the driver's own, in folios of 2^@order pages, then
+ *	set_pinpage(PINPAGE_KERNEL). With FROM, a second owner of the kernel
+ *	pages of the buffer @from.
  *
  * Not registered, which is what a driver without pinpage looks like:
  * PLAIN: pin_user_pages_fast() without FOLL_LONGTERM.
  * LONGTERM: pin_user_pages_fast() with FOLL_LONGTERM.
  * REF: get_user_pages_fast(). With FROM, references to pages of @from.
+ * WRITEBACK: no references; the pages, of a file, are under writeback as long as
+ *	the buffer lives. Only to be looked at and let go.
  */
 enum test_pinpage_kind {
 	TEST_PINPAGE_USER,
@@ -38,6 +41,7 @@ enum test_pinpage_kind {
 	TEST_PINPAGE_PLAIN,
 	TEST_PINPAGE_LONGTERM,
 	TEST_PINPAGE_REF,
+	TEST_PINPAGE_WRITEBACK,
 	TEST_PINPAGE_NR_KINDS,
 };
 
@@ -68,7 +72,9 @@ struct test_pinpage_pin {
 	__u32 timeout_ms;	/* of the set; 0: the default */
 	__s32 fd;		/* MEMFD; 0 otherwise */
 	__u32 from;		/* FROM; 0 otherwise */
+	__u32 order;		/* KERNEL without FROM; 0 otherwise */
 	__u32 id;		/* out */
+	__u32 pad;
 };
 
 /* test_pinpage_unpin.flags */
@@ -113,6 +119,17 @@ struct test_pinpage_fill {
 	__u64 bad_bytes;	/* out, CHECK; FILL: must be 0 */
 };
 
+/*
+ * The device adds one, @count times, to the 64-bit word at @offset, as other
+ * devices and CPUs may: the word is never read and written apart.
+ */
+struct test_pinpage_add {
+	__u32 id;
+	__u32 pad;
+	__u64 offset;
+	__u64 count;
+};
+
 /* test_pinpage_place.flags */
 #define TEST_PINPAGE_FLAGGED	0x01	/* the folio carries the page flag */
 #define TEST_PINPAGE_PAUSED	0x02	/* between prepare() and complete() */
@@ -143,6 +160,9 @@ struct test_pinpage_where {
  * is set, up to the time limit of the set; then it's -EAGAIN as well. If it may
  * not sleep, it's -EAGAIN at once. complete() takes @complete_ms if it may.
  * The next @migrate_refusals calls of migrate() return @migrate_refusal.
+ *
+ * With @bad_lock a callback takes a lock that it must not take, since
+ * TEST_PINPAGE_ALLOC allocates memory under it: what lockdep is there for.
  */
 struct test_pinpage_policy {
 	__u32 id;
@@ -156,7 +176,7 @@ struct test_pinpage_policy {
 	__u32 hold;
 	__u32 migrate_refusals;
 	__s32 migrate_refusal;
-	__u32 pad;
+	__u32 bad_lock;
 };
 
 /* What has happened to a buffer. */
@@ -227,6 +247,8 @@ struct test_pinpage_info {
 #define TEST_PINPAGE_COUNTERS	_IOWR('P', 0x49, struct test_pinpage_counters)
 #define TEST_PINPAGE_ORDER	_IOWR('P', 0x4a, struct test_pinpage_order)
 #define TEST_PINPAGE_MISUSE	_IOW('P', 0x4b, __u32)
+#define TEST_PINPAGE_ADD	_IOW('P', 0x4c, struct test_pinpage_add)
+#define TEST_PINPAGE_ALLOC	_IO('P', 0x4d)
 
 /*
  * The pattern: no two pages of a seed have the same words, and a page's words

@@ -651,6 +651,36 @@ static void core_test_pin_user(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, folio_test_pinpage(page_folio(page)));
 }
 
+/*
+ * A set of one huge page costs at most 64 bytes; one reference per folio, of a
+ * kernel-owned or another one, is counted once, in whatever parts it is set.
+ */
+static void core_test_huge(struct kunit *test)
+{
+	struct test_owner *owner = test_new_owner(test, 0, 512, 9), *parts;
+	struct page *scattered[] = {
+		owner->pages[7], owner->pages[8], owner->pages[100],
+		owner->pages[511],
+	};
+	struct folio *folio = page_folio(owner->pages[0]);
+	struct pinpage_refs refs = {};
+
+	KUNIT_EXPECT_EQ(test, owner->set.chunks->nr, 1);
+	KUNIT_EXPECT_LE(test, ksize(owner->set.chunks), 64);
+
+	parts = test_blank_owner(test, ARRAY_SIZE(scattered), PINPAGE_KERNEL);
+	memcpy(parts->pages, scattered, sizeof(scattered));
+	parts->nr = ARRAY_SIZE(scattered);
+	folio_get(folio);
+	test_set(test, parts, 1);
+	KUNIT_EXPECT_EQ(test, parts->set.chunks->nr, 3);
+	pinpage_count_refs(folio, &refs);
+	KUNIT_EXPECT_EQ(test, refs.refs, 2);
+	KUNIT_EXPECT_EQ(test, refs.slots, 4);
+	KUNIT_EXPECT_TRUE(test, refs.kernel);
+	KUNIT_EXPECT_FALSE(test, refs.refused);
+}
+
 static struct kunit_case core_test_cases[] = {
 	KUNIT_CASE(core_test_register_bad),
 	KUNIT_CASE(core_test_register_twice),
@@ -669,6 +699,7 @@ static struct kunit_case core_test_cases[] = {
 	KUNIT_CASE(core_test_whole_folios),
 	KUNIT_CASE(core_test_indices),
 	KUNIT_CASE(core_test_memory),
+	KUNIT_CASE(core_test_huge),
 	KUNIT_CASE(core_test_nr_sets),
 	KUNIT_CASE(core_test_module),
 	KUNIT_CASE(core_test_leave),

@@ -152,6 +152,13 @@ uint64_t dev_pfn(int fd, int id, size_t page)
 	return dev_place(fd, id, page).pfn;
 }
 
+int dev_add(int fd, int id, size_t offset, uint64_t count)
+{
+	struct test_pinpage_add add = { .id = id, .offset = offset, .count = count };
+
+	return ioctl(fd, TEST_PINPAGE_ADD, &add) ? -errno : 0;
+}
+
 int dev_misuse(int fd, unsigned int misuse)
 {
 	return do_ioctl(fd, TEST_PINPAGE_MISUSE, &misuse);

@@ -40,6 +40,8 @@ struct test_pinpage_counters dev_count(int fd, int id);
 struct test_pinpage_place dev_place(int fd, int id, size_t page);
 uint64_t dev_pfn(int fd, int id, size_t page);
 int dev_misuse(int fd, unsigned int misuse);
+/* The device adds one to the word at @offset, so often. */
+int dev_add(int fd, int id, size_t offset, uint64_t count);
 
 /* A balanced account: nothing is paused, each prepare ended one way. */
 bool account_balanced(const struct test_pinpage_counters *c);

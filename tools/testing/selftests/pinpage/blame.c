@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who stands in the way: what pinpage/who in debugfs and the message of a failed
+ * cma_alloc() say about an area with one obstacle of each kind.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "pinpage_util.h"
+
+#define WHO	"/sys/kernel/debug/pinpage/who"
+#define NR	1024
+#define TRIES	64
+
+FIXTURE(blame) {
+	int fd;
+	struct cma cma;
+	char *filler[TRIES];
+	int nr_filler;
+	char *anon, *shmem;		/* each with pages in the area */
+	size_t first_anon, second_anon, in_shmem;
+	int ids[TRIES], nr_ids;
+};
+
+/* The page of @at with the lowest pfn in the area above @above; NR: none. */
+static size_t find_page(const struct cma *cma, char *at, uint64_t above)
+{
+	uint64_t pfn, best = UINT64_MAX;
+	size_t i, found = NR;
+
+	for (i = 0; i < NR; i++) {
+		pfn = user_pfn(at + i * PAGE);
+		if (!in_cma(cma, pfn) || pfn <= above || pfn >= best)
+			continue;
+		best = pfn;
+		found = i;
+	}
+	return found;
+}
+
+static char *map_filled(bool shmem)
+{
+	int backing = shmem ? make_memfd(NR) : -1;
+	char *at = mmap(NULL, NR * PAGE, PROT_READ | PROT_WRITE,
+			shmem ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, backing, 0);
+
+	if (backing >= 0)
+		close(backing);
+	if (at == MAP_FAILED)
+		return NULL;
+	madvise(at, NR * PAGE, MADV_NOHUGEPAGE);
+	user_fill(at, NR, SEED_USER);
+	return at;
+}
+
+/* Memory with a page in the area above @above, and where it is. */
+static char *find_memory(struct _test_data_blame *self, bool shmem, uint64_t above, size_t *page)
+{
+	char *at;
+
+	while (self->nr_filler < TRIES) {
+		prefer_node(self->nr_filler % 2);
+		at = map_filled(shmem);
+		prefer_node(-1);
+		if (!at)
+			return NULL;
+		*page = find_page(&self->cma, at, above);
+		if (*page < NR)
+			return at;
+		self->filler[self->nr_filler++] = at;
+	}
+	return NULL;
+}
+
+static int add(struct _test_data_blame *self, int id)
+{
+	if (id > 0)
+		self->ids[self->nr_ids++] = id;
+	return id;
+}
+
+static int pin_page(struct _test_data_blame *self, int kind, char *at, int system)
+{
+	return add(self, dev_pin_range(self->fd, kind, at, 1, TEST_PINPAGE_WRITE, system));
+}
+
+/* A page of the driver's that nobody may move, in the area. */
+static int unmovable(struct _test_data_blame *self)
+{
+	struct test_pinpage_pin pin = {
+		.kind = TEST_PINPAGE_KERNEL, .len = 256 * PAGE, .flags = TEST_PINPAGE_UNMOVABLE,
+	};
+	int i, id;
+
+	while (self->nr_ids < TRIES) {
+		prefer_node(self->nr_ids % 2);
+		id = add(self, dev_pin(self->fd, pin));
+		prefer_node(-1);
+		if (id < 0)
+			return id;
+		for (i = 0; i < 256; i++)
+			if (in_cma(&self->cma, dev_pfn(self->fd, id, i)))
+				return id;
+	}
+	return -ENOENT;
+}
+
+FIXTURE_SETUP(blame)
+{
+	uint64_t pfn;
+	char why[128];
+
+	self->fd = device_open(why, sizeof(why));
+	if (self->fd < 0)
+		SKIP(return, "%s", why);
+	if (!find_cma(&self->cma) || access(WHO, W_OK))
+		SKIP(return, "no CMA area in debugfs");
+	self->anon = find_memory(self, false, 0, &self->first_anon);
+	if (!self->anon)
+		SKIP(return, "the allocator gives no pages of CMA");
+	pfn = user_pfn(self->anon + self->first_anon * PAGE);
+	self->second_anon = find_page(&self->cma, self->anon, pfn);
+	self->shmem = find_memory(self, true, pfn, &self->in_shmem);
+	if (!self->shmem || self->second_anon == NR)
+		SKIP(return, "too few pages of CMA");
+}
+
+FIXTURE_TEARDOWN(blame)
+{
+	while (self->nr_ids)
+		EXPECT_EQ(0, dev_unpin(self->fd, self->ids[--self->nr_ids]));
+	while (self->nr_filler)
+		munmap(self->filler[--self->nr_filler], NR * PAGE);
+	if (self->anon)
+		munmap(self->anon, NR * PAGE);
+	if (self->shmem)
+		munmap(self->shmem, NR * PAGE);
+	close(self->fd);
+}
+
+/* One obstacle of each kind, lowest the owner who refuses: that ends the attempt. */
+static void build_all(struct __test_metadata *_metadata, struct _test_data_blame *self)
+{
+	int id = pin_page(self, TEST_PINPAGE_USER, self->anon + self->first_anon * PAGE, 1);
+
+	ASSERT_GT(id, 0);
+	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){
+		.id = id, .refusals = 1000000, .refusal = -EBUSY }));
+	ASSERT_GT(pin_page(self, TEST_PINPAGE_PLAIN,
+			   self->anon + self->second_anon * PAGE, 0), 0);
+	ASSERT_GT(pin_page(self, TEST_PINPAGE_WRITEBACK,
+			   self->shmem + self->in_shmem * PAGE, 0), 0);
+	ASSERT_GT(unmovable(self), 0);
+}
+
+/* What the kernel has said since @fd was opened, in one string. */
+static char *read_log(int fd)
+{
+	static char all[65536];
+	ssize_t len, at = 0;
+
+	while (at < (ssize_t)sizeof(all) - 8192) {
+		len = read(fd, all + at, sizeof(all) - 1 - at);
+		if (len <= 0 && errno != EPIPE)
+			break;
+		at += len > 0 ? len : 0;
+	}
+	all[at] = 0;
+	return all;
+}
+
+/* "in the way: 3 unmovable, 1 pinned, ..." has @word, with a number. */
+static unsigned long blamed(const char *line, const char *word)
+{
+	const char *at = line ? strstr(line, "in the way: ") : NULL;
+	const char *end = at ? strchr(at, '\n') : NULL;
+	const char *found = at ? strstr(at, word) : NULL;
+
+	if (!found || (end && found > end))
+		return 0;
+	while (found > at && found[-1] == ' ')
+		found--;
+	while (found > at && found[-1] >= '0' && found[-1] <= '9')
+		found--;
+	return strtoul(found, NULL, 10);
+}
+
+TEST_F_TIMEOUT(blame, message, TEST_SECONDS)
+{
+	int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	const char *said;
+
+	ASSERT_LE(0, log);
+	build_all(_metadata, self);
+	/* Messages are limited in number: let those of other tests be forgotten. */
+	sleep_ms(5500);
+	lseek(log, 0, SEEK_END);
+	EXPECT_NE(0, cma_take(&self->cma, self->cma.count));
+	said = strstr(read_log(log), self->cma.name);
+	ASSERT_NE(NULL, said);
+	EXPECT_NE(NULL, strstr(said, "alloc failed, req-size: ")) TH_LOG("%s", said);
+	EXPECT_EQ(1, blamed(said, " refused")) TH_LOG("%s", said);
+	EXPECT_EQ(1, blamed(said, " pinned")) TH_LOG("%s", said);
+	EXPECT_EQ(1, blamed(said, " writeback")) TH_LOG("%s", said);
+	EXPECT_LT(0, blamed(said, " unmovable")) TH_LOG("%s", said);
+	EXPECT_NE(NULL, strstr(said, "(by test1 1)")) TH_LOG("%s", said);
+	close(log);
+}
+
+/* Lines of pinpage/who that name this page and contain @what. */
+static int who_says(uint64_t pfn, const char *what)
+{
+	char line[256], start[32];
+	FILE *f = fopen(WHO, "r");
+	int nr = 0;
+
+	snprintf(start, sizeof(start), "%#llx ", (unsigned long long)pfn);
+	while (f && fgets(line, sizeof(line), f))
+		nr += !strncmp(line, start, strlen(start)) && strstr(line, what);
+	if (f)
+		fclose(f);
+	return nr;
+}
+
+static int ask_who(const char *fmt, uint64_t start, uint64_t end, const char *name)
+{
+	char text[128];
+
+	if (name)
+		snprintf(text, sizeof(text), fmt, name);
+	else
+		snprintf(text, sizeof(text), fmt, (unsigned long long)start,
+			 (unsigned long long)end);
+	return write_text(WHO, text);
+}
+
+TEST_F_TIMEOUT(blame, who, TEST_SECONDS)
+{
+	uint64_t refused, pinned, writeback;
+
+	build_all(_metadata, self);
+	refused = user_pfn(self->anon + self->first_anon * PAGE);
+	pinned = user_pfn(self->anon + self->second_anon * PAGE);
+	writeback = user_pfn(self->shmem + self->in_shmem * PAGE);
+	ASSERT_EQ(0, ask_who("cma %s", 0, 0, self->cma.name));
+	/* Nobody has asked him yet. */
+	EXPECT_EQ(1, who_says(refused, " 1 registered test1 test_pinpage buffer "));
+	EXPECT_NE(0, cma_take(&self->cma, self->cma.count));
+	EXPECT_EQ(1, who_says(refused, " 1 refused test1 test_pinpage buffer "));
+	EXPECT_EQ(1, who_says(pinned, " 1 pinned -"));
+	EXPECT_EQ(1, who_says(writeback, " 1 writeback -"));
+	EXPECT_EQ(1, who_says(dev_pfn(self->fd, self->ids[self->nr_ids - 1], 0),
+			      " 1 unmovable -") +
+		     !in_cma(&self->cma, dev_pfn(self->fd, self->ids[self->nr_ids - 1], 0)));
+
+	/* A second owner, and a stranger: each owner has a line, with the reason. */
+	ASSERT_GT(pin_page(self, TEST_PINPAGE_USER,
+			   self->anon + self->second_anon * PAGE, 2), 0);
+	ASSERT_GT(pin_page(self, TEST_PINPAGE_USER,
+			   self->anon + self->first_anon * PAGE, 3), 0);
+	EXPECT_EQ(1, who_says(pinned, " 1 pinned test2 "));
+	EXPECT_EQ(1, who_says(refused, " 1 refused test1 "));
+	EXPECT_EQ(1, who_says(refused, " 1 registered test3 "));
+
+	/* A range, of one page and of none of these. */
+	ASSERT_EQ(0, ask_who("%#llx %#llx", pinned, pinned + 1, NULL));
+	EXPECT_EQ(1, who_says(pinned, " 1 pinned test2 "));
+	EXPECT_EQ(0, who_says(refused, " "));
+	ASSERT_EQ(0, ask_who("%llu %llu", 0, 1, NULL));
+	EXPECT_EQ(0, who_says(pinned, " "));
+}
+
+TEST_F_TIMEOUT(blame, who_bad_input, TEST_SECONDS)
+{
+	EXPECT_EQ(-EINVAL, write_text(WHO, "1"));
+	EXPECT_EQ(-EINVAL, write_text(WHO, "1 1"));
+	EXPECT_EQ(-EINVAL, write_text(WHO, "2 1"));
+	EXPECT_EQ(-EINVAL, write_text(WHO, "one two"));
+	EXPECT_EQ(-EINVAL, write_text(WHO, "1 2 3"));
+	EXPECT_EQ(-EINVAL, write_text(WHO, "cma"));
+	EXPECT_EQ(-ENOENT, write_text(WHO, "cma of-nobody"));
+	EXPECT_EQ(-ERANGE, write_text(WHO, "1 0x10000000000000000"));
+	EXPECT_EQ(0, write_text(WHO, " 1   2 \n"));
+}
+
+/* The trace says what was asked, and what was said. */
+TEST_F_TIMEOUT(blame, trace, TEST_SECONDS)
+{
+	static const char * const words[] = {
+		"pinpage_prepare: system=test1 ", "ret=-16",
+		"pinpage_refuse: system=test1 ", "reason=refused",
+	};
+	const char *path = "/sys/kernel/tracing/events/pinpage/enable";
+	static char all[65536];
+	ssize_t len;
+	size_t i;
+	int fd;
+
+	if (write_text(path, "1"))
+		SKIP(return, "no tracing");
+	close(open("/sys/kernel/tracing/trace", O_WRONLY | O_TRUNC));
+	build_all(_metadata, self);
+	EXPECT_NE(0, cma_take(&self->cma, self->cma.count));
+	write_text(path, "0");
+	fd = open("/sys/kernel/tracing/trace", O_RDONLY);
+	ASSERT_LE(0, fd);
+	len = read(fd, all, sizeof(all) - 1);
+	close(fd);
+	ASSERT_LT(0, len);
+	all[len] = 0;
+	for (i = 0; i < ARRAY_SIZE(words); i++)
+		EXPECT_NE(NULL, strstr(all, words[i])) TH_LOG("word %zu: %.2000s", i, all);
+}
+
+TEST_HARNESS_MAIN

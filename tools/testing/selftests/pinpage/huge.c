@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Large folios that are pinned as a whole, in part, and by several owners with
+ * different parts: they move in one piece, with all their pins.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "pinpage_util.h"
+
+#define HUGE_PAGES	512			/* 2 MiB */
+#define HUGE_BYTES	(HUGE_PAGES * PAGE)
+#define NR		(2 * HUGE_PAGES)
+
+/* include/uapi/linux/kernel-page-flags.h */
+#define KPF_COMPOUND_HEAD	15
+#define KPF_COMPOUND_TAIL	16
+
+#define THP		"/sys/kernel/mm/transparent_hugepage/"
+#define NODES		"/sys/devices/system/node/"
+
+enum memory { ANON_THP, ANON_MTHP, SHMEM_THP, HUGETLB, HUGETLB_SHARED };
+
+FIXTURE(huge) {
+	int fd;
+	int memfd;
+	char *at;
+	size_t folio;			/* pages in one */
+	int64_t balance;
+};
+
+FIXTURE_VARIANT(huge) {
+	enum memory memory;
+};
+
+FIXTURE_VARIANT_ADD(huge, thp) { .memory = ANON_THP };
+FIXTURE_VARIANT_ADD(huge, mthp) { .memory = ANON_MTHP };
+FIXTURE_VARIANT_ADD(huge, shmem) { .memory = SHMEM_THP };
+FIXTURE_VARIANT_ADD(huge, hugetlb) { .memory = HUGETLB };
+FIXTURE_VARIANT_ADD(huge, hugetlb_shared) { .memory = HUGETLB_SHARED };
+
+/* Room on both nodes for what is mapped, and for where it moves. */
+static bool make_hugetlb(void)
+{
+	int node, tries, left;
+	char path[128];
+
+	for (node = 0; node < 2; node++) {
+		snprintf(path, sizeof(path),
+			 NODES "node%d/hugepages/hugepages-2048kB/nr_hugepages", node);
+		for (tries = 5, left = 1; left && tries; tries--) {
+			if (write_text(path, "4"))
+				return false;
+			left = read_number(path) != 4;
+		}
+		if (left)
+			return false;
+	}
+	return true;
+}
+
+static void drop_hugetlb(void)
+{
+	write_text(NODES "node0/hugepages/hugepages-2048kB/nr_hugepages", "0");
+	write_text(NODES "node1/hugepages/hugepages-2048kB/nr_hugepages", "0");
+}
+
+/* Aligned to what a huge page needs. */
+static char *map_aligned(int flags, int fd)
+{
+	char *at = mmap(NULL, (NR + HUGE_PAGES) * PAGE, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (at == MAP_FAILED)
+		return NULL;
+	at = (char *)(((uintptr_t)at + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1));
+	at = mmap(at, NR * PAGE, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);
+	return at == MAP_FAILED ? NULL : at;
+}
+
+static char *map_memory(enum memory memory, int *memfd)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	char *at;
+
+	*memfd = -1;
+	if (memory == HUGETLB)
+		flags |= MAP_HUGETLB;
+	if (memory == SHMEM_THP || memory == HUGETLB_SHARED) {
+		*memfd = memfd_create("huge", memory == HUGETLB_SHARED ? MFD_HUGETLB : 0);
+		if (*memfd < 0 || ftruncate(*memfd, NR * PAGE))
+			return NULL;
+		flags = MAP_SHARED;
+	}
+	at = map_aligned(flags, *memfd);
+	if (at)
+		madvise(at, NR * PAGE, MADV_HUGEPAGE);
+	return at;
+}
+
+/* Pages in the folio of a page of ours, by where its compound page ends. */
+static size_t folio_pages(char *at)
+{
+	uint64_t pfn = user_pfn(at);
+	size_t nr = 1;
+
+	if (!pfn || !page_flag(pfn, KPF_COMPOUND_HEAD))
+		return 1;
+	while (nr < NR && page_flag(pfn + nr, KPF_COMPOUND_TAIL) && user_pfn(at + nr * PAGE) == pfn + nr)
+		nr++;
+	return nr;
+}
+
+FIXTURE_SETUP(huge)
+{
+	char why[128];
+
+	self->memfd = -1;
+	self->fd = device_open(why, sizeof(why));
+	if (self->fd < 0)
+		SKIP(return, "%s", why);
+	if (!have_two_nodes())
+		SKIP(return, "one NUMA node");
+	write_text(THP "shmem_enabled", "advise");
+	write_text(THP "hugepages-64kB/enabled",
+		   variant->memory == ANON_MTHP ? "madvise" : "never");
+	write_text(THP "hugepages-2048kB/enabled",
+		   variant->memory == ANON_MTHP ? "never" : "inherit");
+	if (variant->memory >= HUGETLB && !make_hugetlb())
+		SKIP(return, "no memory for hugetlb");
+	self->balance = pin_balance();
+	self->at = map_memory(variant->memory, &self->memfd);
+	ASSERT_NE(NULL, self->at);
+	user_fill(self->at, NR, SEED_USER);
+	self->folio = folio_pages(self->at);
+	if (self->folio < 16)
+		SKIP(return, "folios of %zu pages", self->folio);
+	ASSERT_EQ(NR, move_to(0, self->at, NR, 0));
+}
+
+FIXTURE_TEARDOWN(huge)
+{
+	if (self->at) {
+		EXPECT_FALSE(page_flag(user_pfn(self->at), KPF_PINPAGE));
+		munmap(self->at, NR * PAGE);
+	}
+	if (self->memfd >= 0)
+		close(self->memfd);
+	close(self->fd);
+	if (variant->memory >= HUGETLB)
+		drop_hugetlb();
+	EXPECT_EQ(self->balance, pin_balance());
+}
+
+static int pin_part(struct _test_data_huge *self, int kind, size_t first, size_t pages,
+		    int system)
+{
+	return dev_pin_range(self->fd, kind, self->at + first * PAGE, pages,
+			     TEST_PINPAGE_WRITE, system);
+}
+
+/* What the device reads of a part is what the process wrote there. */
+static int64_t check_part(struct _test_data_huge *self, int id, size_t first, size_t pages,
+			  uint64_t seed)
+{
+	__u64 page[PAGE / 8];
+	int64_t bad = 0;
+	size_t i;
+
+	for (i = 0; i < pages; i++) {
+		if (dev_access(self->fd, id, page, i * PAGE, PAGE, false, 0))
+			return -1;
+		bad += test_pinpage_compare(page, 0, PAGE / 8, seed, first + i);
+	}
+	return bad;
+}
+
+static void expect_part(struct __test_metadata *_metadata, struct _test_data_huge *self,
+			int id, size_t first, size_t pages)
+{
+	struct test_pinpage_counters count = dev_count(self->fd, id);
+	size_t i;
+
+	EXPECT_TRUE(account_balanced(&count));
+	EXPECT_EQ(0, check_part(self, id, first, pages, SEED_USER));
+	for (i = 0; i < pages; i += pages > 1 ? pages - 1 : 1)
+		EXPECT_EQ(user_pfn(self->at + (first + i) * PAGE), dev_pfn(self->fd, id, i));
+}
+
+/* There and back, in one piece. */
+static void expect_moves(struct __test_metadata *_metadata, struct _test_data_huge *self)
+{
+	uint64_t pfn = user_pfn(self->at);
+
+	EXPECT_EQ(NR, move_to(0, self->at, NR, 1));
+	EXPECT_NE(pfn, user_pfn(self->at));
+	EXPECT_EQ(self->folio, folio_pages(self->at));
+	EXPECT_EQ(0, user_check(self->at, NR, SEED_USER));
+	EXPECT_EQ(NR, move_to(0, self->at, NR, 0));
+	EXPECT_EQ(self->folio, folio_pages(self->at));
+	EXPECT_EQ(0, user_check(self->at, NR, SEED_USER));
+}
+
+TEST_F_TIMEOUT(huge, whole, TEST_SECONDS)
+{
+	struct test_pinpage_counters count;
+	int id = pin_part(self, TEST_PINPAGE_USER, 0, NR, 0);
+
+	ASSERT_GT(id, 0);
+	expect_moves(_metadata, self);
+	expect_part(_metadata, self, id, 0, NR);
+	count = dev_count(self->fd, id);
+	EXPECT_EQ(2 * NR, count.moved);
+	/* A folio is one item, not as many as it has pages. */
+	EXPECT_GE(2 * NR / self->folio, count.items);
+	ASSERT_EQ(0, dev_fill(self->fd, id, NR, SEED_DEVICE));
+	EXPECT_EQ(0, user_check(self->at, NR, SEED_DEVICE));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+}
+
+/* A page here, some there, across the border of two folios. */
+TEST_F_TIMEOUT(huge, parts, TEST_SECONDS)
+{
+	static const size_t parts[][2] = {
+		{ 0, 1 }, { 3, 7 }, { 5, 10 }, { 15, 1 }, { HUGE_PAGES - 4, 8 },
+		{ HUGE_PAGES + 100, 300 },
+	};
+	static const int kinds[] = { TEST_PINPAGE_USER, TEST_PINPAGE_SET, TEST_PINPAGE_GET };
+	int id[ARRAY_SIZE(parts)];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(parts); i++) {
+		id[i] = pin_part(self, kinds[i % 3], parts[i][0], parts[i][1], i % 4);
+		ASSERT_GT(id[i], 0);
+	}
+	expect_moves(_metadata, self);
+	for (i = 0; i < ARRAY_SIZE(parts); i++) {
+		expect_part(_metadata, self, id[i], parts[i][0], parts[i][1]);
+		EXPECT_EQ(2 * parts[i][1], dev_count(self->fd, id[i]).moved);
+	}
+	/* One by one they leave, and the others stay what they are. */
+	for (i = 0; i < ARRAY_SIZE(parts); i++) {
+		EXPECT_EQ(0, dev_unpin(self->fd, id[i]));
+		expect_moves(_metadata, self);
+	}
+}
+
+/* Each of those who hold a part can keep the whole where it is. */
+TEST_F_TIMEOUT(huge, refused, TEST_SECONDS)
+{
+	int whole = pin_part(self, TEST_PINPAGE_USER, 0, NR, 0);
+	int part = pin_part(self, TEST_PINPAGE_USER, 7, 2, 1);
+	uint64_t pfn = user_pfn(self->at);
+
+	ASSERT_GT(whole, 0);
+	ASSERT_GT(part, 0);
+	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){
+		.id = part, .refusals = 1000000, .refusal = -EBUSY }));
+	EXPECT_EQ(NR - self->folio, move_to(0, self->at, NR, 1));
+	EXPECT_EQ(pfn, user_pfn(self->at));
+	expect_part(_metadata, self, whole, 0, NR);
+	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){ .id = part }));
+	expect_moves(_metadata, self);
+	expect_part(_metadata, self, part, 7, 2);
+	EXPECT_EQ(0, dev_unpin(self->fd, part));
+	EXPECT_EQ(0, dev_unpin(self->fd, whole));
+}
+
+/* A stranger's pin of one page keeps the whole where it is. */
+TEST_F_TIMEOUT(huge, foreign, TEST_SECONDS)
+{
+	int whole = pin_part(self, TEST_PINPAGE_USER, 0, NR, 0);
+	int plain = pin_part(self, TEST_PINPAGE_PLAIN, 9, 1, 0);
+	uint64_t pfn = user_pfn(self->at);
+
+	ASSERT_GT(whole, 0);
+	ASSERT_GT(plain, 0);
+	EXPECT_EQ(NR - self->folio, move_to(0, self->at, NR, 1));
+	EXPECT_EQ(pfn, user_pfn(self->at));
+	EXPECT_EQ(0, dev_unpin(self->fd, plain));
+	expect_moves(_metadata, self);
+	expect_part(_metadata, self, whole, 0, NR);
+	EXPECT_EQ(0, dev_unpin(self->fd, whole));
+}
+
+/* memfd_pin_folios() holds a folio once, not each of its pages. */
+TEST_F_TIMEOUT(huge, memfd, TEST_SECONDS)
+{
+	struct test_pinpage_pin pin = {
+		.kind = TEST_PINPAGE_MEMFD, .fd = self->memfd, .flags = TEST_PINPAGE_WRITE,
+		.addr = 5 * PAGE, .len = (NR - 10) * PAGE,
+	};
+	int id, more;
+
+	if (self->memfd < 0)
+		SKIP(return, "not a memfd");
+	id = dev_pin(self->fd, pin);
+	ASSERT_GT(id, 0);
+	more = pin_part(self, TEST_PINPAGE_USER, 0, NR, 1);
+	ASSERT_GT(more, 0);
+	expect_moves(_metadata, self);
+	expect_part(_metadata, self, id, 5, NR - 10);
+	expect_part(_metadata, self, more, 0, NR);
+	EXPECT_EQ(0, dev_unpin(self->fd, more));
+	expect_moves(_metadata, self);
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+}
+
+struct mover {
+	pthread_t thread;
+	char *at;
+	bool stop;
+	size_t rounds;
+};
+
+static void *keep_moving(void *arg)
+{
+	struct mover *m = arg;
+
+	while (!__atomic_load_n(&m->stop, __ATOMIC_ACQUIRE))
+		move_to(0, m->at, NR, __atomic_add_fetch(&m->rounds, 1, __ATOMIC_RELAXED) % 2);
+	return NULL;
+}
+
+static void stop_mover(struct mover *m)
+{
+	__atomic_store_n(&m->stop, true, __ATOMIC_RELEASE);
+	pthread_join(m->thread, NULL);
+}
+
+/* What the child sees is what was there; what is written later is not for it. */
+static int fork_child(struct _test_data_huge *self, bool shared, int go)
+{
+	char byte;
+
+	if (read(go, &byte, 1) != 1)
+		return 2;
+	return !!user_check(self->at, NR, shared ? SEED_DEVICE : SEED_USER);
+}
+
+/* The migration entry of a pinned page, of whatever size, is never shared. */
+TEST_F_TIMEOUT(huge, fork, TEST_SECONDS)
+{
+	bool shared = variant->memory == SHMEM_THP || variant->memory == HUGETLB_SHARED;
+	int id = pin_part(self, TEST_PINPAGE_USER, 0, NR, 0);
+	struct mover m = { .at = self->at };
+	int round, go[2], status;
+	pid_t pid;
+
+	ASSERT_GT(id, 0);
+	/* A child needs as many huge pages as are pinned: 2 of 4 of a node. */
+	ASSERT_EQ(0, pthread_create(&m.thread, NULL, keep_moving, &m));
+	for (round = 0; round < 30; round++) {
+		ASSERT_EQ(0, pipe(go));
+		pid = fork();
+		if (!pid)
+			_exit(fork_child(self, shared, go[0]));
+		if (pid < 0 && variant->memory == HUGETLB) {
+			/* The pool may have been in use for the move. */
+			close(go[0]);
+			close(go[1]);
+			continue;
+		}
+		ASSERT_LT(0, pid);
+		EXPECT_EQ(0, dev_fill(self->fd, id, NR, SEED_DEVICE));
+		EXPECT_EQ(0, user_check(self->at, NR, SEED_DEVICE));
+		ASSERT_EQ(1, write(go[1], "", 1));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(0, status);
+		user_fill(self->at, NR, SEED_USER);
+		EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
+		close(go[0]);
+		close(go[1]);
+	}
+	stop_mover(&m);
+	EXPECT_LT(0, m.rounds);
+	EXPECT_EQ(0, dev_count(self->fd, id).violations);
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+}
+
+/* Unmapped, split by the page table, thrown away in part: the pins hold. */
+TEST_F_TIMEOUT(huge, munmap, TEST_SECONDS)
+{
+	struct mover m = { .at = self->at };
+	size_t cut = variant->memory >= HUGETLB ? HUGE_PAGES : 37;
+	int id = pin_part(self, TEST_PINPAGE_USER, 0, NR, 0);
+
+	ASSERT_GT(id, 0);
+	ASSERT_EQ(0, pthread_create(&m.thread, NULL, keep_moving, &m));
+	sleep_ms(50);
+	ASSERT_EQ(0, mprotect(self->at, cut * PAGE, PROT_READ));
+	sleep_ms(50);
+	EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
+	ASSERT_EQ(0, munmap(self->at, cut * PAGE));
+	sleep_ms(50);
+	EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
+	ASSERT_EQ(0, munmap(self->at, NR * PAGE));
+	self->at = NULL;
+	stop_mover(&m);
+	EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
+	EXPECT_EQ(0, dev_count(self->fd, id).violations);
+	EXPECT_EQ(0, dev_order(self->fd, id));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+}
+
+/* Kernel-owned folios, which only CMA and memory offline want out of the way. */
+FIXTURE(owned) {
+	int fd;
+	struct cma cma;
+	size_t taken;
+	int ids[128], nr;
+};
+
+FIXTURE_VARIANT(owned) {
+	int order;
+	int system;
+	int flags;
+};
+
+FIXTURE_VARIANT_ADD(owned, small) { .order = 1 };
+FIXTURE_VARIANT_ADD(owned, large) { .order = 4, .flags = TEST_PINPAGE_MAPPING };
+FIXTURE_VARIANT_ADD(owned, huge) { .order = 9 };
+FIXTURE_VARIANT_ADD(owned, largest) { .order = 10 };
+FIXTURE_VARIANT_ADD(owned, own_migrate) {
+	.order = 6, .system = TEST_PINPAGE_SYSTEM_COPY, .flags = TEST_PINPAGE_MAPPING,
+};
+
+static int alloc_owned(int fd, int order, int system, int flags)
+{
+	struct test_pinpage_pin pin = {
+		.kind = TEST_PINPAGE_KERNEL, .len = NR * PAGE, .order = order,
+		.system = system, .flags = flags,
+	};
+
+	return dev_pin(fd, pin);
+}
+
+static size_t owned_inside(struct _test_data_owned *self, int id)
+{
+	size_t i, inside = 0;
+
+	for (i = 0; i < NR; i++)
+		inside += in_cma(&self->cma, dev_pfn(self->fd, id, i));
+	return inside;
+}
+
+FIXTURE_SETUP(owned)
+{
+	char why[128];
+	int id;
+
+	self->fd = device_open(why, sizeof(why));
+	if (self->fd < 0)
+		SKIP(return, "%s", why);
+	if (!find_cma(&self->cma))
+		SKIP(return, "no CMA area in debugfs");
+	do {
+		prefer_node(self->nr % 2);
+		id = alloc_owned(self->fd, variant->order, variant->system, variant->flags);
+		if (id < 0)
+			break;
+		self->ids[self->nr++] = id;
+	} while (self->nr < 128 && !owned_inside(self, id));
+	prefer_node(-1);
+	if (!self->nr || !owned_inside(self, self->ids[self->nr - 1]))
+		SKIP(return, "no page in CMA");
+	while (self->nr > 1)
+		EXPECT_EQ(0, dev_unpin(self->fd, self->ids[--self->nr - 1]));
+	self->ids[0] = id;
+	ASSERT_EQ(0, dev_fill(self->fd, id, NR, SEED_DEVICE));
+}
+
+FIXTURE_TEARDOWN(owned)
+{
+	cma_give(&self->cma, self->taken);
+	while (self->nr)
+		EXPECT_EQ(0, dev_unpin(self->fd, self->ids[--self->nr]));
+	close(self->fd);
+}
+
+TEST_F_TIMEOUT(owned, cma, TEST_SECONDS)
+{
+	struct test_pinpage_counters count;
+	int id = self->ids[0], second;
+	struct test_pinpage_pin share = {
+		.kind = TEST_PINPAGE_KERNEL, .flags = TEST_PINPAGE_FROM, .from = id,
+		.addr = 3 * PAGE, .len = (NR - 6) * PAGE, .system = 1,
+	};
+	size_t i, take = 4 * HUGE_PAGES;
+
+	second = dev_pin(self->fd, share);
+	ASSERT_GT(second, 0);
+	while (owned_inside(self, id) && !cma_take(&self->cma, take))
+		self->taken += take;
+	EXPECT_EQ(0, owned_inside(self, id));
+	EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_DEVICE));
+	for (i = 0; i < NR; i++)
+		ASSERT_EQ(TEST_PINPAGE_FLAGGED | TEST_PINPAGE_INTACT,
+			  dev_place(self->fd, id, i).flags);
+	for (i = 0; i < NR - 6; i++)
+		ASSERT_EQ(dev_pfn(self->fd, id, i + 3), dev_pfn(self->fd, second, i));
+	count = dev_count(self->fd, second);
+	EXPECT_TRUE(account_balanced(&count));
+	EXPECT_LT(0, count.moved);
+	EXPECT_EQ(0, dev_order(self->fd, second));
+	EXPECT_EQ(0, dev_unpin(self->fd, second));
+}
+
+TEST_HARNESS_MAIN

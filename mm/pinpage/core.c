@@ -228,13 +228,22 @@ static int check_page(struct page *page, unsigned int flags)
 	return 0;
 }
 
+/* Of a page that GUP has pinned: it can't be much that nobody owns. */
+static int check_pinned_page(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	if (is_zero_page(page) || is_huge_zero_folio(folio) ||
+	    folio_is_zone_device(folio))
+		return -EINVAL;
+	return 0;
+}
+
 /* How many of the @nr pages follow @pages[0] in its folio and in memory? */
-static unsigned int run_length(struct page **pages, unsigned long nr)
+static noinline unsigned int long_run(struct page **pages, unsigned long nr)
 {
 	unsigned int max, i;
 
-	if (!PageCompound(pages[0]))
-		return 1;
 	max = folio_nr_pages(page_folio(pages[0])) -
 	      folio_page_idx(page_folio(pages[0]), pages[0]);
 	max = min3((unsigned long)max, nr, (unsigned long)SLOT_NR_MAX);
@@ -242,6 +251,12 @@ static unsigned int run_length(struct page **pages, unsigned long nr)
 		if (pages[i] != nth_page(pages[0], i))
 			break;
 	return i;
+}
+
+static __always_inline unsigned int run_length(struct page **pages,
+					       unsigned long nr)
+{
+	return PageCompound(pages[0]) ? long_run(pages, nr) : 1;
 }
 
 static struct pinpage_chunk *alloc_chunk(struct pinpage_set *set,
@@ -282,7 +297,7 @@ static struct pinpage_chunk *trim_chunk(struct pinpage_chunk *chunk)
 
 /* Fill @chunk from @pages: how many it took, or an error. */
 static long fill_chunk(struct pinpage_chunk *chunk, struct page **pages,
-		       unsigned long left)
+		       unsigned long left, bool from_gup)
 {
 	unsigned int flags = chunk->set->flags;
 	unsigned long done = 0;
@@ -290,7 +305,8 @@ static long fill_chunk(struct pinpage_chunk *chunk, struct page **pages,
 	int err;
 
 	while (done < left && chunk->nr < CHUNK_SLOTS) {
-		err = check_page(pages[done], flags);
+		err = from_gup ? check_pinned_page(pages[done]) :
+				 check_page(pages[done], flags);
 		if (err)
 			return err;
 		run = run_length(pages + done, left - done);
@@ -315,7 +331,7 @@ static void free_chunks(struct pinpage_set *set)
 }
 
 static int build_chunks(struct pinpage_set *set, struct page **pages,
-			unsigned long nr)
+			unsigned long nr, bool from_gup)
 {
 	struct pinpage_chunk **link = &set->chunks;
 	unsigned long done = 0;
@@ -327,7 +343,7 @@ static int build_chunks(struct pinpage_set *set, struct page **pages,
 		*link = alloc_chunk(set, done, nr - done);
 		if (!*link)
 			return -ENOMEM;
-		taken = fill_chunk(*link, pages + done, nr - done);
+		taken = fill_chunk(*link, pages + done, nr - done, from_gup);
 		if (taken < 0)
 			return taken;
 		*link = trim_chunk(*link);
@@ -339,7 +355,8 @@ static int build_chunks(struct pinpage_set *set, struct page **pages,
 }
 
 static int start_set(struct pinpage_system *system, struct pinpage_set *set,
-		     struct page **pages, unsigned long nr, unsigned int flags)
+		     struct page **pages, unsigned long nr, unsigned int flags,
+		     bool from_gup)
 {
 	int err;
 
@@ -351,7 +368,7 @@ static int start_set(struct pinpage_system *system, struct pinpage_set *set,
 	set->system = system;
 	atomic_set(&set->moves, SET_LEAVING);
 
-	err = build_chunks(set, pages, nr);
+	err = build_chunks(set, pages, nr, from_gup);
 	if (!err && !(set->flags & PINPAGE_UNINDEXED))
 		err = pinpage_index_insert(set);
 	if (err) {
@@ -402,7 +419,7 @@ int set_pinpage(struct pinpage_system *system, struct pinpage_set *set,
 		err = system_get(system);
 	if (err)
 		return err;
-	err = start_set(system, set, pages, nr, flags);
+	err = start_set(system, set, pages, nr, flags, false);
 	if (err)
 		system_put(system);
 	return err;
@@ -615,7 +632,7 @@ int pinpage_pin_user(struct pinpage_system *system, struct pinpage_set *set,
 	err = pin_range(start, nr, gup_flags, movable, pages);
 	if (err)
 		goto put;
-	err = start_set(system, set, pages, nr, flags);
+	err = start_set(system, set, pages, nr, flags, true);
 	if (!err)
 		return 0;
 	unpin_user_pages(pages, nr);

@@ -95,7 +95,7 @@ static __always_inline struct pinpage_slot **hash_bucket(u32 hash)
 	return bucket_at(b);
 }
 
-static struct folio *slot_folio(const struct pinpage_slot *slot)
+static __always_inline struct folio *slot_folio(const struct pinpage_slot *slot)
 {
 	return page_folio(pfn_to_page(slot_pfn(slot)));
 }
@@ -133,11 +133,9 @@ void pinpage_index_unlock(struct pinpage_bucket *bucket)
 	spin_unlock(bucket->stripe);
 }
 
-/* Take @stripe in place of @held, which is the same for neighbours. */
-static spinlock_t *switch_stripe(spinlock_t *held, spinlock_t *stripe)
+/* Take @stripe in place of @held. */
+static noinline spinlock_t *change_stripe(spinlock_t *held, spinlock_t *stripe)
 {
-	if (held == stripe)
-		return held;
 	/* Sparse can't know which of the two is held: balance it here. */
 	if (held) {
 		spin_unlock(held);
@@ -151,8 +149,15 @@ static spinlock_t *switch_stripe(spinlock_t *held, spinlock_t *stripe)
 	return stripe;
 }
 
+/* The same is the case for neighbours. */
+static __always_inline spinlock_t *switch_stripe(spinlock_t *held,
+						 spinlock_t *stripe)
+{
+	return held == stripe ? held : change_stripe(held, stripe);
+}
+
 /* Does @slot clash with others in its folio? Is it the set's first one there? */
-static int check_slot(struct pinpage_bucket *bucket, struct pinpage_slot *slot)
+static noinline int check_slot(struct pinpage_bucket *bucket, struct pinpage_slot *slot)
 {
 	struct pinpage_set *set = slot_set(slot);
 	unsigned long pfn = slot_pfn(slot);
@@ -171,7 +176,7 @@ static int check_slot(struct pinpage_bucket *bucket, struct pinpage_slot *slot)
 	return 0;
 }
 
-static int insert_slot(struct pinpage_slot *slot, spinlock_t **held)
+static __always_inline int insert_slot(struct pinpage_slot *slot, spinlock_t **held)
 {
 	struct folio *folio = slot_folio(slot);
 	u32 hash = index_hash(folio_pfn(folio));
@@ -193,8 +198,9 @@ static int insert_slot(struct pinpage_slot *slot, spinlock_t **held)
 }
 
 /* Unlink @slot; the last one in a folio takes the flag with it. */
-static void unlink_slot(struct pinpage_bucket *bucket,
-			struct pinpage_slot *slot, struct folio *folio)
+static __always_inline void unlink_slot(struct pinpage_bucket *bucket,
+					struct pinpage_slot *slot,
+					struct folio *folio)
 {
 	struct pinpage_slot **link = bucket->head;
 	struct pinpage_slot *other;
@@ -213,9 +219,9 @@ static void unlink_slot(struct pinpage_bucket *bucket,
 		folio_clear_pinpage(folio);
 }
 
-static void remove_slot(struct pinpage_slot *slot, spinlock_t **held)
+static __always_inline void remove_slot(struct pinpage_slot *slot, bool kernel,
+					spinlock_t **held)
 {
-	bool kernel = slot_set(slot)->flags & PINPAGE_KERNEL;
 	struct folio *folio = slot_folio(slot);
 	u32 hash = index_hash(folio_pfn(folio));
 	struct pinpage_bucket bucket;
@@ -299,6 +305,7 @@ void pinpage_index_give(struct folio *dst, struct folio *src,
 /* Remove the slots of @set before @end, or all. */
 static void remove_slots(struct pinpage_set *set, struct pinpage_slot *end)
 {
+	bool kernel = set->flags & PINPAGE_KERNEL;
 	struct pinpage_chunk *chunk;
 	spinlock_t *held = NULL;
 	unsigned int i;
@@ -307,7 +314,7 @@ static void remove_slots(struct pinpage_set *set, struct pinpage_slot *end)
 		for (i = 0; i < chunk->nr; i++) {
 			if (&chunk->slots[i] == end)
 				goto out;
-			remove_slot(&chunk->slots[i], &held);
+			remove_slot(&chunk->slots[i], kernel, &held);
 		}
 out:
 	switch_stripe(held, NULL);
@@ -355,6 +362,7 @@ static void drop_bucket(unsigned long n)
 	while (*link)
 		link = &(*link)->next;
 	*link = *bucket_at(n);
+	*bucket_at(n) = NULL;
 	WRITE_ONCE(nr_buckets, n);
 	spin_unlock(stripe);
 }
@@ -374,36 +382,84 @@ static int add_segment(unsigned int segment)
 	return segments[segment] ? 0 : -ENOMEM;
 }
 
-/*
- * Fit the table to a change in the number of slots. Best effort: without memory
- * for more buckets the chains grow longer.
- */
-static void index_fit(long change)
+static void grow(unsigned long want)
 {
-	unsigned long n, want;
-	unsigned int segment;
+	unsigned long n;
 
-	mutex_lock(&resize_mutex);
-	nr_slots += change;
-	want = clamp(nr_slots / LOAD, MIN_BUCKETS, MAX_BUCKETS);
 	for (n = nr_buckets; n < want; n++) {
 		if (add_segment(fls_long(n >> MIN_BITS)))
-			break;
+			return;
 		add_bucket(n);
 		cond_resched();
 	}
-	/* Late and to half, so that a buffer that comes and goes is cheap. */
-	if (n / 4 > want) {
-		while (n > 2 * want) {
-			drop_bucket(--n);
-			cond_resched();
-		}
-		for (segment = fls_long((n - 1) >> MIN_BITS) + 1;
-		     segment < NR_SEGMENTS; segment++) {
-			kvfree(segments[segment]);
-			segments[segment] = NULL;
-		}
+}
+
+/* Without a slot in the table there is nothing to split. */
+static void grow_empty(unsigned long want)
+{
+	unsigned int segment = fls_long(nr_buckets >> MIN_BITS);
+
+	while (nr_buckets < want && !add_segment(segment)) {
+		/*
+		 * Pairs with the address dependency in hash_bucket(), of
+		 * somebody who looks for what was there a moment ago.
+		 */
+		smp_store_release(&nr_buckets,
+				  min(want, MIN_BUCKETS << segment));
+		segment++;
 	}
+}
+
+/* Look-ups that began with the size of before are over. */
+static void wait_for_lookups(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_STRIPES; i++) {
+		spin_lock(&stripes[i].lock);
+		spin_unlock(&stripes[i].lock);
+	}
+}
+
+static void shrink(unsigned long want, bool empty)
+{
+	unsigned int segment;
+	unsigned long n;
+
+	if (empty) {
+		WRITE_ONCE(nr_buckets, want);
+		wait_for_lookups();
+	}
+	for (n = nr_buckets; n > want; cond_resched())
+		drop_bucket(--n);
+	for (segment = fls_long((want - 1) >> MIN_BITS) + 1;
+	     segment < NR_SEGMENTS; segment++) {
+		kvfree(segments[segment]);
+		segments[segment] = NULL;
+	}
+}
+
+/*
+ * Fit the table to a change in the number of slots. Best effort: without memory
+ * for more buckets the chains grow longer. Slots are counted before they are
+ * inserted and after they were removed: counting none means that there is none.
+ */
+static void index_fit(long change)
+{
+	unsigned long want;
+	bool empty;
+
+	mutex_lock(&resize_mutex);
+	empty = !nr_slots || !(nr_slots + change);
+	nr_slots += change;
+	want = clamp(nr_slots / LOAD, MIN_BUCKETS, MAX_BUCKETS);
+	/* Shrink late and to half, so that a buffer that comes and goes is cheap. */
+	if (want > nr_buckets && empty)
+		grow_empty(want);
+	else if (want > nr_buckets)
+		grow(want);
+	else if (nr_buckets / 4 > want)
+		shrink(2 * want, empty);
 	mutex_unlock(&resize_mutex);
 }
 

@@ -497,7 +497,7 @@ TEST_F_TIMEOUT(owned, cma, TEST_SECONDS)
 
 	second = dev_pin(self->fd, share);
 	ASSERT_GT(second, 0);
-	while (owned_inside(self, id) && !cma_take(&self->cma, take))
+	while (owned_inside(self, id) && !cma_take_patiently(&self->cma, take))
 		self->taken += take;
 	EXPECT_EQ(0, owned_inside(self, id));
 	EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_DEVICE));

@@ -298,7 +298,7 @@ TEST_F_TIMEOUT(kernel, cma, TEST_SECONDS)
 	while (--nr)
 		EXPECT_EQ(0, dev_unpin(self->fd, ids[nr - 1]));
 	remember(self);
-	while (!count_moved(self) && !cma_take(&self->cma, TAKE))
+	while (!count_moved(self) && !cma_take_patiently(&self->cma, TAKE))
 		self->taken += TAKE;
 	EXPECT_LT(0, self->taken);
 	EXPECT_LT(0, count_moved(self));

@@ -489,6 +489,18 @@ int cma_take(const struct cma *cma, size_t pages)
 	return cma_write(cma, "alloc", pages);
 }
 
+int cma_take_patiently(const struct cma *cma, size_t pages)
+{
+	int tries = 50, ret;
+
+	do {
+		ret = cma_take(cma, pages);
+		if (ret)
+			sleep_ms(20);
+	} while (ret && --tries);
+	return ret;
+}
+
 void cma_give(const struct cma *cma, size_t pages)
 {
 	if (pages)

@@ -97,6 +97,8 @@ struct cma {
 bool find_cma(struct cma *cma);
 bool in_cma(const struct cma *cma, uint64_t pfn);
 int cma_take(const struct cma *cma, size_t pages);
+/* Reclaim may have a page in its hands for a moment: over and over, for a second. */
+int cma_take_patiently(const struct cma *cma, size_t pages);
 void cma_give(const struct cma *cma, size_t pages);
 
 /* Milliseconds of CLOCK_MONOTONIC. */

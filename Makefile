@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run test series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run test bench-move series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -31,6 +31,12 @@ run: guest-plain
 test: deps
 	@$S/mkbase
 	@$S/test
+
+#:
+#: Benchmarks, in instructions, with rows in out/NAME.csv:
+#:   make bench-move  moving registered pages against unpinned ones; registering
+bench-move: guest-plain
+	@$S/bench-move
 
 #:
 #: The series:

@@ -21,6 +21,7 @@
 #include <linux/file.h>
 #include <linux/highmem.h>
 #include <linux/kref.h>
+#include <linux/ktime.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -54,6 +55,9 @@ struct test_system {
 /* The last one is TEST_PINPAGE_SYSTEM_COPY. */
 static struct test_system test_systems[TEST_MAX_SYSTEMS + 1];
 static atomic64_t test_violations = ATOMIC64_INIT(0);
+
+/* Of the last calls, by whomever: for a benchmark, which is alone. */
+static struct test_pinpage_time test_time;
 
 /* Held around an allocation; to be taken by callbacks that are to be caught. */
 static DEFINE_MUTEX(test_bad_lock);
@@ -737,10 +741,13 @@ static int fill_buffer(struct test_file *file, struct test_buffer *b,
 	struct test_buffer *from;
 	int ret;
 
-	if (b->kind == TEST_PINPAGE_USER)
-		return pinpage_pin_user(&b->sys->system, &b->set, pin->addr, b->nr,
-					pin->flags & TEST_PINPAGE_WRITE ? FOLL_WRITE : 0,
-					set_flags(b), b->pages);
+	test_time.pin_ns = ktime_get_ns();
+	if (b->kind == TEST_PINPAGE_USER) {
+		ret = pinpage_pin_user(&b->sys->system, &b->set, pin->addr, b->nr,
+				       pin->flags & TEST_PINPAGE_WRITE ? FOLL_WRITE : 0,
+				       set_flags(b), b->pages);
+		goto out;
+	}
 
 	if (pin->flags & TEST_PINPAGE_FROM) {
 		from = get_buffer(file, pin->from);
@@ -763,6 +770,8 @@ static int fill_buffer(struct test_file *file, struct test_buffer *b,
 	}
 	if (!ret && is_registered_kind(b->kind))
 		ret = set_buffer(b);
+out:
+	test_time.pin_ns = ktime_get_ns() - test_time.pin_ns;
 	return ret;
 }
 
@@ -779,6 +788,7 @@ static void empty_buffer(struct test_buffer *b, bool dirty, struct page **got)
 	spin_unlock(&b->lock);
 	wake_up_all(&b->wait);
 
+	test_time.unpin_ns = ktime_get_ns();
 	if (b->kind == TEST_PINPAGE_USER)
 		ret = pinpage_unpin_user(&b->set, dirty);
 	else if (is_registered_kind(b->kind))
@@ -789,6 +799,7 @@ static void empty_buffer(struct test_buffer *b, bool dirty, struct page **got)
 		breach(b, "%llu pages never resumed", b->count.paused);
 	if (b->kind != TEST_PINPAGE_USER)
 		drop_pages(b, b->nr, dirty);
+	test_time.unpin_ns = ktime_get_ns() - test_time.unpin_ns;
 }
 
 static bool kind_takes(const struct test_pinpage_pin *pin, u32 flags)
@@ -1468,6 +1479,41 @@ static int ioctl_add(struct test_file *file, void __user *argp)
 	return ret;
 }
 
+static int ioctl_time(void __user *argp)
+{
+	return copy_to_user(argp, &test_time, sizeof(test_time)) ? -EFAULT : 0;
+}
+
+static int ioctl_copy(void __user *argp)
+{
+	struct test_pinpage_copy copy;
+	struct folio *src, *dst;
+	int ret = -ENOMEM;
+	u64 i;
+
+	if (copy_from_user(&copy, argp, sizeof(copy)))
+		return -EFAULT;
+	src = folio_alloc(GFP_KERNEL | __GFP_ZERO, 0);
+	dst = folio_alloc(GFP_KERNEL, 0);
+	if (!src || !dst)
+		goto out;
+	ret = 0;
+	copy.ns = ktime_get_ns();
+	for (i = 0; i < copy.nr && !fatal_signal_pending(current); i++) {
+		copy_mc_highpage(folio_page(dst, 0), folio_page(src, 0));
+		cond_resched();
+	}
+	copy.ns = ktime_get_ns() - copy.ns;
+	if (copy_to_user(argp, &copy, sizeof(copy)))
+		ret = -EFAULT;
+out:
+	if (src)
+		folio_put(src);
+	if (dst)
+		folio_put(dst);
+	return ret;
+}
+
 /* What somebody does who does not know that a callback takes the lock, too. */
 static int ioctl_alloc(void)
 {
@@ -1514,6 +1560,10 @@ static long test_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 		return ioctl_add(file, argp);
 	case TEST_PINPAGE_ALLOC:
 		return ioctl_alloc();
+	case TEST_PINPAGE_TIME:
+		return ioctl_time(argp);
+	case TEST_PINPAGE_COPY:
+		return ioctl_copy(argp);
 	}
 	return -ENOTTY;
 }

@@ -130,6 +130,18 @@ struct test_pinpage_add {
 	__u64 count;
 };
 
+/* How long the last pin and the last unpin took, without what is the driver's. */
+struct test_pinpage_time {
+	__u64 pin_ns;
+	__u64 unpin_ns;
+};
+
+/* How long does it take to copy @nr pages, as a migration does? */
+struct test_pinpage_copy {
+	__u64 nr;
+	__u64 ns;		/* out */
+};
+
 /* test_pinpage_place.flags */
 #define TEST_PINPAGE_FLAGGED	0x01	/* the folio carries the page flag */
 #define TEST_PINPAGE_PAUSED	0x02	/* between prepare() and complete() */
@@ -249,6 +261,8 @@ struct test_pinpage_info {
 #define TEST_PINPAGE_MISUSE	_IOW('P', 0x4b, __u32)
 #define TEST_PINPAGE_ADD	_IOW('P', 0x4c, struct test_pinpage_add)
 #define TEST_PINPAGE_ALLOC	_IO('P', 0x4d)
+#define TEST_PINPAGE_TIME	_IOR('P', 0x4e, struct test_pinpage_time)
+#define TEST_PINPAGE_COPY	_IOWR('P', 0x4f, struct test_pinpage_copy)
 
 /*
  * The pattern: no two pages of a seed have the same words, and a page's words

@@ -32,7 +32,7 @@ static void die(const char *what)
 	exit(1);
 }
 
-static void usage(void)
+static void help(void)
 {
 	fprintf(stderr, "usage: pinpage-who [-a] START END (pfns)\n"
 			"       pinpage-who [-a] cma NAME\n");
@@ -118,11 +118,11 @@ int main(int argc, char **argv)
 
 	while ((opt = getopt(argc, argv, "ah")) != -1) {
 		if (opt != 'a')
-			usage();
+			help();
 		all = true;
 	}
 	if (argc - optind != 2)
-		usage();
+		help();
 	ask(argv[optind], argv[optind + 1], all);
 	qsort(lines, nr_lines, sizeof(*lines), compare);
 	printf("%-16s %-11s %9s %9s %14s  %s\n", "OWNER", "REASON", "PAGES", "RUNS",

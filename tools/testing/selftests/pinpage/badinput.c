@@ -322,9 +322,6 @@ static const int nomem_kinds[] = {
 	TEST_PINPAGE_USER, TEST_PINPAGE_SET, TEST_PINPAGE_GET, TEST_PINPAGE_KERNEL,
 };
 
-#define for_each_kind(i) \
-	for ((i) = 0; (i) < (int)(sizeof(nomem_kinds) / sizeof(nomem_kinds[0])); (i)++)
-
 /* Those that may sleep, too; all caches, all orders, all zones. */
 static void let_all_fail(void)
 {
@@ -340,7 +337,7 @@ static void let_all_fail(void)
 	char path[128];
 	size_t i;
 
-	for (i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(settings); i++) {
 		snprintf(path, sizeof(path), "/sys/kernel/debug/%s", settings[i][0]);
 		write_text(path, settings[i][1]);
 	}
@@ -458,7 +455,7 @@ TEST_F_TIMEOUT(badinput, no_memory_to_pin, TEST_SECONDS)
 
 	if (nth < 0)
 		SKIP(return, "no fault injection");
-	for_each_kind(i)
+	for (i = 0; i < (int)ARRAY_SIZE(nomem_kinds); i++)
 		EXPECT_LT(0, nomem_pin(_metadata, self, nth, nomem_kinds[i]));
 	close(nth);
 	EXPECT_EQ(self->balance, pin_balance());
@@ -472,7 +469,7 @@ TEST_F_TIMEOUT(badinput, no_memory_to_move, TEST_SECONDS)
 	if (nth < 0 || !have_two_nodes())
 		SKIP(return, "no fault injection, or one node");
 	ASSERT_EQ(NR, move_to(0, self->at, NR, 0));
-	for_each_kind(i)
+	for (i = 0; i < (int)ARRAY_SIZE(nomem_kinds); i++)
 		if (nomem_kinds[i] != TEST_PINPAGE_KERNEL)
 			EXPECT_LT(0, nomem_move(_metadata, self, nth, nomem_kinds[i]));
 	close(nth);
@@ -484,7 +481,7 @@ TEST_F_TIMEOUT(badinput, no_memory_to_unpin, TEST_SECONDS)
 
 	if (nth < 0)
 		SKIP(return, "no fault injection");
-	for_each_kind(i)
+	for (i = 0; i < (int)ARRAY_SIZE(nomem_kinds); i++)
 		nomem_unpin(_metadata, self, nth, nomem_kinds[i]);
 	close(nth);
 	EXPECT_EQ(self->balance, pin_balance());

@@ -287,7 +287,7 @@ TEST_F_TIMEOUT(blame, who_bad_input, TEST_SECONDS)
 	EXPECT_EQ(-EINVAL, write_text(WHO, "cma"));
 	EXPECT_EQ(-ENOENT, write_text(WHO, "cma of-nobody"));
 	EXPECT_EQ(-ERANGE, write_text(WHO, "1 0x10000000000000000"));
-	EXPECT_EQ(0, write_text(WHO, " 1   2 \n"));
+	EXPECT_EQ(0, write_text(WHO, " 1   2\n"));
 }
 
 /* The trace says what was asked, and what was said. */

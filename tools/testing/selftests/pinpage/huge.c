@@ -113,7 +113,8 @@ static size_t folio_pages(char *at)
 
 	if (!pfn || !page_flag(pfn, KPF_COMPOUND_HEAD))
 		return 1;
-	while (nr < NR && page_flag(pfn + nr, KPF_COMPOUND_TAIL) && user_pfn(at + nr * PAGE) == pfn + nr)
+	while (nr < NR && page_flag(pfn + nr, KPF_COMPOUND_TAIL) &&
+	       user_pfn(at + nr * PAGE) == pfn + nr)
 		nr++;
 	return nr;
 }

@@ -228,7 +228,9 @@ TEST_F_TIMEOUT(races, owners, TEST_SECONDS)
 /* A new image: the memory goes, while another process moves it, and the device too. */
 static void pin_and_exec(char *at)
 {
-	char *args[] = { "true", NULL }, why[128];
+	static char name[] = "true";
+	char *const args[] = { name, NULL };
+	char why[128];
 	int fd = device_open(why, sizeof(why));
 
 	if (fd < 0 || dev_pin_range(fd, TEST_PINPAGE_USER, at, NR, TEST_PINPAGE_WRITE, 0) < 0)

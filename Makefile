@@ -2,7 +2,7 @@
 # The front door; "make help" says what is behind it. Everything made goes to out/.
 
 S := $(CURDIR)/scripts
-SELFTESTS ?= pinpage
+SELFTESTS ?= pinpage cma
 export KERNEL CONFIG FRAGMENT SELFTESTS FORCE JOBS ACCEL TIMEOUT
 ifdef KUNIT
 export KUNIT
@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run test series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run bench-cma test series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -31,6 +31,11 @@ run: guest-plain
 test: deps
 	@$S/mkbase
 	@$S/test
+
+#:   make bench-cma   contiguous memory, base and patched kernel: out/cma.csv, out/cma.png
+bench-cma: deps tree
+	@$S/deps plot
+	@$S/bench-cma
 
 #:
 #: The series:

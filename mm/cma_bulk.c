@@ -399,7 +399,9 @@ long cma_alloc_bulk(struct cma *cma, unsigned int order, unsigned long nr,
 		return bulk.got;
 	if (bulk.got)
 		cma_release_bulk(cma, order, bulk.got, pages);
-	return ret ?: -ENOMEM;
+	ret = ret ?: -ENOMEM;
+	cma_blame_failure(cma, nr << order, ret, gfp);
+	return ret;
 }
 
 /* Is it a chunk that could be of this area? */

@@ -16,8 +16,9 @@
 #include "../kselftest_harness.h"
 #include "cma_util.h"
 
-/* Long enough for everything that does not wait to be over. */
-#define HELD_US		500000
+/* For what is to be waited for; and longer than all that does not wait takes. */
+#define SHORT_US	100000
+#define LONG_US		3000000
 
 FIXTURE(rungs) {
 	struct area area;
@@ -89,33 +90,39 @@ TEST_F_TIMEOUT(rungs, movable, TEST_SECONDS)
 
 TEST_F_TIMEOUT(rungs, lock, TEST_SECONDS)
 {
-	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_LOCK, HELD_US));
+	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_LOCK, LONG_US));
 	EXPECT_EQ(-ENOMEM, take(&self->area, NORETRY));
 	EXPECT_EQ(-EBUSY, take_range(&self->area, self->block, NORETRY));
 	EXPECT_EQ(self->block + 5, user_pfn(self->at));
+	letgo(&self->area);
+	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_LOCK, SHORT_US));
 	EXPECT_EQ(1, take(&self->area, DEFAULT));
 }
 
 TEST_F_TIMEOUT(rungs, reference, TEST_SECONDS)
 {
-	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_REF, HELD_US));
+	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_REF, LONG_US));
 	EXPECT_EQ(-ENOMEM, take(&self->area, NORETRY));
 	EXPECT_EQ(-ENOMEM, take(&self->area, DEFAULT));
 	EXPECT_EQ(-EBUSY, take_range(&self->area, self->block, DEFAULT));
+	letgo(&self->area);
+	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_REF, SHORT_US));
 	EXPECT_EQ(1, take(&self->area, HARD));
 }
 
 TEST_F_TIMEOUT(rungs, reference_range, TEST_SECONDS)
 {
-	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_REF, HELD_US));
+	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_REF, SHORT_US));
 	EXPECT_EQ(1, take_range(&self->area, self->block, HARD));
 }
 
 TEST_F_TIMEOUT(rungs, reference_bulk, TEST_SECONDS)
 {
-	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_REF, HELD_US));
+	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_REF, LONG_US));
 	EXPECT_EQ(-EBUSY, alloc_bulk(&self->area, self->area.info.pageblock / 16, 4,
 				     self->area.info.pageblock / 16, 0, NULL));
+	letgo(&self->area);
+	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_REF, SHORT_US));
 	EXPECT_EQ(self->area.info.pageblock / 16,
 		  alloc_bulk(&self->area, self->area.info.pageblock / 16, 4,
 			     self->area.info.pageblock / 16,
@@ -125,7 +132,7 @@ TEST_F_TIMEOUT(rungs, reference_bulk, TEST_SECONDS)
 /* Who could have waited would have got it. */
 TEST_F_TIMEOUT(rungs, pin_is_not_waited_for, TEST_SECONDS)
 {
-	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_PIN, HELD_US));
+	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_PIN, LONG_US));
 	EXPECT_EQ(-ENOMEM, take(&self->area, HARD));
 	EXPECT_EQ(-EBUSY, take_range(&self->area, self->block, HARD));
 	letgo(&self->area);
@@ -145,7 +152,7 @@ TEST_F_TIMEOUT(rungs, wait_is_bounded, TEST_SECONDS)
 
 static void expect_off(struct __test_metadata *_metadata, struct _test_data_rungs *self)
 {
-	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_REF, HELD_US));
+	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_REF, LONG_US));
 	EXPECT_EQ(-ENOMEM, take(&self->area, HARD));
 	EXPECT_EQ(-EBUSY, take_range(&self->area, self->block, HARD));
 }

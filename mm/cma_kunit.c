@@ -292,7 +292,7 @@ static void state_blocks(struct kunit *test)
 	} table[] = {
 		{ CONTIG_FREE, false, false, false, false },
 		{ CONTIG_MOVABLE, false, false, false, false },
-		{ CONTIG_OWNED, false, false, false, false },
+		{ CONTIG_REFUSED, false, false, false, false },
 		{ CONTIG_HUGETLB, true, false, false, false },
 		{ CONTIG_LOCKED, true, false, false, false },
 		{ CONTIG_WRITEBACK, true, false, false, false },

@@ -2,7 +2,7 @@
 # The front door; "make help" says what is behind it. Everything made goes to out/.
 
 S := $(CURDIR)/scripts
-SELFTESTS ?= pinpage
+SELFTESTS ?= pinpage cma
 export KERNEL CONFIG FRAGMENT SELFTESTS FORCE JOBS ACCEL TIMEOUT
 ifdef KUNIT
 export KUNIT
@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run test bench-move series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run test bench-move bench-cma series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -37,6 +37,11 @@ test: deps
 #:   make bench-move  moving registered pages against unpinned ones; registering
 bench-move: guest-plain
 	@$S/bench-move
+
+#:   make bench-cma   contiguous memory, base and patched kernel: out/cma.csv, out/cma.png
+bench-cma: deps tree
+	@$S/deps plot
+	@$S/bench-cma
 
 #:
 #: The series:

@@ -4,7 +4,7 @@
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 out=$top/out
-tree=$out/tree
+tree=${TREE:-$out/tree}
 jobs=${JOBS:-$(nproc)}
 export LC_ALL=C
 

@@ -2,7 +2,7 @@
 # The front door; "make help" says what is behind it. Everything made goes to out/.
 
 S := $(CURDIR)/scripts
-SELFTESTS ?= pinpage
+SELFTESTS ?= pinpage dma-buf
 export KERNEL CONFIG FRAGMENT SELFTESTS FORCE JOBS ACCEL TIMEOUT
 ifdef KUNIT
 export KUNIT
@@ -16,6 +16,7 @@ MAKEFLAGS += --no-print-directory
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
 .PHONY: help run test series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: bench-debug defects
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -82,6 +83,16 @@ shell: guest-plain
 	@$S/guest plain shell --shell
 
 #:
+#: Checked importers of dma-bufs:
+#:   make bench-debug what the check costs, in instructions; out/debug.csv
+#:   make defects     its tests on the base, where three must fail
+bench-debug: guest-plain
+	@$S/bench-debug
+
+defects: guest-plain
+	@$S/defects
+
+#:
 #: Upkeep:
 #:   make deps        install missing packages, or name them
 #:   make clean       remove what was built (out/tree stays: your work may be in it)
@@ -94,7 +105,7 @@ base: deps
 
 .PHONY: distclean
 clean:
-	rm -rf out/build out/kunit out/bisect out/roundtrip out/am out/series out/logs out/deb out/*.csv
+	rm -rf out/build out/kunit out/bisect out/defects out/roundtrip out/am out/series out/logs out/deb out/*.csv
 
 distclean:
 	@$S/distclean

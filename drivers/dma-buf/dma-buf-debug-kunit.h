@@ -225,7 +225,7 @@ static void window_test_decode_any(struct kunit *test)
 		if (i & 1)
 			addr = structs + addr % (2 * (structs_end - structs));
 		if (IS_ENABLED(CONFIG_KASAN) && !(i & 1))
-			continue;	/* it may be a shadow */
+			continue;	/* it may be one's shadow */
 		in += addr >= structs && addr < structs_end;
 		KUNIT_EXPECT_EQ(test, test_decodes(w, addr),
 				(addr >= structs && addr < structs_end) ||

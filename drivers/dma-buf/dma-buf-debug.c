@@ -222,9 +222,11 @@ static bool window_decode(struct dma_buf_debug_window *w, unsigned long addr,
 	if (window_decode_plain(w, addr, peek))
 		return true;
 #if defined(CONFIG_KASAN_GENERIC) || defined(CONFIG_KASAN_SW_TAGS)
-	addr = (addr - KASAN_SHADOW_OFFSET) << KASAN_SHADOW_SCALE_SHIFT;
-	if (window_decode_plain(w, addr, peek))
-		return true;
+	if (addr >= KASAN_SHADOW_START && addr < KASAN_SHADOW_END) {
+		addr -= KASAN_SHADOW_OFFSET;
+		addr <<= KASAN_SHADOW_SCALE_SHIFT;
+		return window_decode_plain(w, addr, peek);
+	}
 #endif
 	return false;
 }

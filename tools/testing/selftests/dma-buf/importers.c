@@ -3,9 +3,9 @@
  * What importers and exporters see while the kernel checks importers
  * (dma_buf.debug): the same as without, but for the struct pages.
  *
- * Three of these failed on kernels before 6.12 with this series, whose
- * CONFIG_DMABUF_DEBUG had no switch: cache_sync, double_map and shared_table. On
- * such a kernel they run, with test_dmabuf.ko built for it.
+ * cache_sync, double_map and shared_table run on kernels whose
+ * CONFIG_DMABUF_DEBUG has no switch as well, if test_dmabuf.ko is built for them,
+ * and fail on those that alter the table of the exporter.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -156,8 +156,9 @@ static int test_map_table(struct test_buffer *buffer, struct test_table *table,
 	if (!(buffer->flags & TEST_DMABUF_INCOHERENT))
 		return dma_map_sgtable(table->dev, &table->sgt, direction, 0);
 	for_each_sgtable_sg(&table->sgt, sg, i) {
-		sg_dma_address(sg) = phys_to_dma(table->dev,
-				page_to_phys(buffer->first[1][i]));
+		phys_addr_t phys = page_to_phys(buffer->first[1][i]);
+
+		sg_dma_address(sg) = phys_to_dma(table->dev, phys);
 		sg_dma_len(sg) = sg->length;
 	}
 	test_sync_table(buffer, &table->sgt, true);
@@ -337,10 +338,12 @@ static void test_unpin(struct dma_buf_attachment *attach)
 	.release = test_release
 
 static const struct dma_buf_ops test_ops = { TEST_OPS };
+
 static const struct dma_buf_ops test_cached_ops = {
 	TEST_OPS,
 	.cache_sgt_mapping = true,
 };
+
 static const struct dma_buf_ops test_dynamic_ops = {
 	TEST_OPS,
 	.pin = test_pin,
@@ -430,7 +433,7 @@ static long test_state(struct test_dmabuf_state *arg)
 /* The importer */
 
 struct test_file {
-	struct mutex lock;
+	struct mutex lock;	/* see above */
 	struct xarray attaches;
 	struct xarray maps;
 };
@@ -647,19 +650,16 @@ static long test_peek_miter(struct sg_table *sgt)
 
 static long test_peek_kmap(struct page *page, bool write)
 {
-	long ret = 0;
-	u8 *at;
+	u8 *at, byte = 0xba;
 
 	if (write) {
 		at = kmap_local_page(page);
-		WRITE_ONCE(*at, 0xba);
+		WRITE_ONCE(*at, byte);
 		kunmap_local(at);
 	} else {
-		at = kmap(page);
-		ret = test_read(at);
-		kunmap(page);
+		memcpy_from_page(&byte, page, 0, 1);
 	}
-	return ret;
+	return byte;
 }
 
 static long test_peek_copy(struct sg_table *sgt, bool write)

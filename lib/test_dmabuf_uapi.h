@@ -91,7 +91,7 @@ enum test_dmabuf_way {
 	TEST_DMABUF_FLAGS,	/* sg_page()->flags */
 	TEST_DMABUF_GET_PAGE,	/* get_page(sg_page()) */
 	TEST_DMABUF_ITERATOR,	/* second page of for_each_sgtable_page() */
-	TEST_DMABUF_KMAP,	/* read after kmap() */
+	TEST_DMABUF_KMAP,	/* memcpy_from_page() */
 	TEST_DMABUF_KMAP_LOCAL,	/* write after kmap_local_page() */
 	TEST_DMABUF_SG_VIRT,	/* read at sg_virt() */
 	TEST_DMABUF_MITER,	/* read by sg_miter_next() */

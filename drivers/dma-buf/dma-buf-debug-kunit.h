@@ -28,6 +28,24 @@ static struct dma_buf_debug_window *test_window(struct kunit *test)
 	return w;
 }
 
+static bool test_peek(struct dma_buf_debug_window *w, const void *addr,
+		      struct dma_buf_debug_peek *peek)
+{
+	return window_decode(w, (unsigned long)addr, peek);
+}
+
+static bool test_decodes(struct dma_buf_debug_window *w, unsigned long addr)
+{
+	struct dma_buf_debug_peek peek;
+
+	return window_decode(w, addr, &peek);
+}
+
+static bool test_decodes_ptr(struct dma_buf_debug_window *w, const void *ptr)
+{
+	return test_decodes(w, (unsigned long)ptr);
+}
+
 static const struct dma_buf_debug_slot test_owner = {
 	.importer = "importer",
 	.driver = "driver",
@@ -81,18 +99,17 @@ static void window_test_exhaustion(struct kunit *test)
 {
 	struct dma_buf_debug_window *w = test_window(test);
 	struct dma_buf_debug_peek peek;
+	struct page *page = window_page(w, TEST_SLOTS);
 	unsigned int i;
 
 	for (i = 0; i < TEST_SLOTS; i++)
 		KUNIT_EXPECT_EQ(test, test_get(test, w, 1), i);
 	KUNIT_EXPECT_EQ(test, test_get(test, w, 1), TEST_SLOTS);
 	/* Unnamed, and caught all the same: as far as a segment can reach. */
-	KUNIT_EXPECT_TRUE(test, window_decode(w,
-		(unsigned long)window_page(w, TEST_SLOTS), &peek));
+	KUNIT_EXPECT_TRUE(test, test_peek(w, page, &peek));
 	KUNIT_EXPECT_NULL(test, peek.slot);
-	KUNIT_EXPECT_TRUE(test, window_decode(w,
-		(unsigned long)(window_page(w, TEST_SLOTS) +
-				PHYS_PFN(2ULL * U32_MAX)), &peek));
+	page += PHYS_PFN(2ULL * U32_MAX);
+	KUNIT_EXPECT_TRUE(test, test_peek(w, page, &peek));
 	KUNIT_EXPECT_NULL(test, peek.slot);
 	KUNIT_EXPECT_EQ(test, peek.page, PHYS_PFN(2ULL * U32_MAX));
 	/* What a table without slots gives back is nothing. */
@@ -137,7 +154,7 @@ static void test_decode(struct kunit *test, struct dma_buf_debug_window *w,
 {
 	struct dma_buf_debug_peek peek = {};
 
-	KUNIT_ASSERT_TRUE(test, window_decode(w, (unsigned long)addr, &peek));
+	KUNIT_ASSERT_TRUE(test, test_peek(w, addr, &peek));
 	KUNIT_EXPECT_EQ(test, peek.what, what);
 	KUNIT_EXPECT_PTR_EQ(test, peek.slot, &w->slots[slot]);
 	KUNIT_EXPECT_EQ(test, peek.page, page);
@@ -179,13 +196,6 @@ static void window_test_decode(struct kunit *test)
 		    PEEK_CONTENT, 0, 1, 0);
 }
 
-static bool test_decodes(struct dma_buf_debug_window *w, unsigned long addr)
-{
-	struct dma_buf_debug_peek peek;
-
-	return window_decode(w, addr, &peek);
-}
-
 static void window_test_decode_any(struct kunit *test)
 {
 	struct dma_buf_debug_window *w = test_window(test);
@@ -211,11 +221,10 @@ static void window_test_decode_any(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, test_decodes(w, 1));
 	KUNIT_EXPECT_FALSE(test, test_decodes(w, ULONG_MAX));
 	KUNIT_EXPECT_FALSE(test, test_decodes(w, LONG_MAX));
-	KUNIT_EXPECT_FALSE(test, test_decodes(w, (unsigned long)w));
-	KUNIT_EXPECT_FALSE(test, test_decodes(w, (unsigned long)&addr));
-	KUNIT_EXPECT_FALSE(test, test_decodes(w, (unsigned long)test_decodes));
-	KUNIT_EXPECT_FALSE(test, test_decodes(w,
-					(unsigned long)virt_to_page(w)));
+	KUNIT_EXPECT_FALSE(test, test_decodes_ptr(w, w));
+	KUNIT_EXPECT_FALSE(test, test_decodes_ptr(w, &addr));
+	KUNIT_EXPECT_FALSE(test, test_decodes_ptr(w, test_decodes));
+	KUNIT_EXPECT_FALSE(test, test_decodes_ptr(w, virt_to_page(w)));
 
 	/* The low bits of the window's ends, and then any. */
 	prandom_seed_state(&rnd, 3141592653589793238ULL);
@@ -249,8 +258,7 @@ static void window_test_decode_shadow(struct kunit *test)
 		    PEEK_CONTENT, 0, 1, 0);
 	test_decode(test, w, kasan_mem_to_shadow(window_page(w, 1)),
 		    PEEK_STRUCT_PAGE, 1, SLOT_PAGES, 0);
-	KUNIT_EXPECT_FALSE(test, test_decodes(w,
-		(unsigned long)kasan_mem_to_shadow(w)));
+	KUNIT_EXPECT_FALSE(test, test_decodes_ptr(w, kasan_mem_to_shadow(w)));
 #else
 	kunit_skip(test, "no KASAN with a shadow");
 #endif
@@ -477,8 +485,7 @@ static void test_buf_unimport(struct kunit *test,
 
 static bool test_is_wrapped(struct sg_table *sgt)
 {
-	return test_decodes(&dma_buf_debug_window,
-			    (unsigned long)sg_page(sgt->sgl));
+	return test_decodes_ptr(&dma_buf_debug_window, sg_page(sgt->sgl));
 }
 
 /* Whatever device sees the copy sees the original. */
@@ -513,16 +520,15 @@ static void test_same_dma(struct kunit *test, struct sg_table *sgt,
 static void test_no_page(struct kunit *test, struct sg_table *sgt,
 			 unsigned long pages)
 {
+	struct dma_buf_debug_window *w = &dma_buf_debug_window;
 	struct sg_page_iter iter;
 	struct page *page;
 	unsigned long seen = 0;
 
 	for_each_sgtable_page(sgt, &iter, 0) {
 		page = sg_page_iter_page(&iter);
-		KUNIT_ASSERT_TRUE(test, test_decodes(&dma_buf_debug_window,
-						     (unsigned long)page));
-		KUNIT_ASSERT_TRUE(test, test_decodes(&dma_buf_debug_window,
-					(unsigned long)page_address(page)));
+		KUNIT_ASSERT_TRUE(test, test_decodes_ptr(w, page));
+		KUNIT_ASSERT_TRUE(test, test_decodes_ptr(w, page_address(page)));
 		KUNIT_ASSERT_FALSE(test, pfn_valid(page_to_pfn(page)));
 		seen++;
 	}
@@ -541,8 +547,8 @@ static void tables_test_copy(struct kunit *test)
 	test_same_dma(test, sgt, &buf->sgt);
 	test_no_page(test, sgt, TEST_ENTRIES * (TEST_ENTRIES + 1) / 2);
 
-	KUNIT_ASSERT_TRUE(test, window_decode(&dma_buf_debug_window,
-		(unsigned long)sg_page(sgt->sgl), &peek));
+	KUNIT_ASSERT_TRUE(test, test_peek(&dma_buf_debug_window,
+					  sg_page(sgt->sgl), &peek));
 	KUNIT_ASSERT_NOT_NULL(test, peek.slot);
 	KUNIT_EXPECT_STREQ(test, peek.slot->importer, dev_name(fixture->dev));
 	KUNIT_EXPECT_STREQ(test, peek.slot->driver,
@@ -585,7 +591,8 @@ static void tables_test_counts(struct kunit *test)
 		}
 		test_buf_unimport(test, attach, sgt, buf);
 	}
-	buf->sgt.nents = buf->sgt.orig_nents = TEST_ENTRIES;
+	buf->sgt.nents = TEST_ENTRIES;
+	buf->sgt.orig_nents = TEST_ENTRIES;
 	dma_buf_detach(buf->dmabuf, attach);
 	test_buf_done(test, buf);
 }
@@ -595,6 +602,7 @@ static void tables_test_long(struct kunit *test)
 {
 	struct test_buf *buf = test_buf(test, &test_buf_ops);
 	struct dma_buf_attachment *attach = test_buf_attach(test, buf, NULL);
+	const unsigned long last = PHYS_PFN(SZ_4G + SZ_1G) - 2;
 	struct dma_buf_debug_peek peek;
 	struct scatterlist *sg = buf->sgt.sgl;
 	struct sg_table *sgt;
@@ -603,12 +611,11 @@ static void tables_test_long(struct kunit *test)
 	sg->offset = SZ_1G;
 	buf->before[0] = *sg;
 	sgt = test_buf_import(test, attach);
-	KUNIT_ASSERT_TRUE(test, window_decode(&dma_buf_debug_window,
-		(unsigned long)(sg_page(sgt->sgl) + PHYS_PFN(SZ_4G) +
-				PHYS_PFN(SZ_1G) - 2), &peek));
+	KUNIT_ASSERT_TRUE(test, test_peek(&dma_buf_debug_window,
+					  sg_page(sgt->sgl) + last, &peek));
 	KUNIT_ASSERT_NOT_NULL(test, peek.slot);
 	KUNIT_EXPECT_TRUE(test, peek.slot->mapped);
-	KUNIT_EXPECT_EQ(test, peek.page, PHYS_PFN(SZ_4G + SZ_1G) - 2);
+	KUNIT_EXPECT_EQ(test, peek.page, last);
 	test_buf_unimport(test, attach, sgt, buf);
 	dma_buf_detach(buf->dmabuf, attach);
 	test_buf_done(test, buf);

@@ -60,7 +60,10 @@
 /* No memory section or large page of the direct map lies across its ends. */
 #define WINDOW_ALIGN	SZ_1G
 
-/* Whose the slot is, or was last, in copies: for those who have just crashed. */
+/*
+ * Whose the slot is, or was last, in copies: for those who have just crashed. The
+ * last byte of a name is always 0.
+ */
 struct dma_buf_debug_slot {
 	char importer[48];
 	char driver[32];
@@ -71,15 +74,14 @@ struct dma_buf_debug_slot {
 	bool mapped;
 };
 
-/*
- * @lock protects @used, @next and the slots' content against other writers.
- * Readers are oopses, which take no lock: what they read may be torn, and
- * strings without an end.
- */
 struct dma_buf_debug_window {
 	unsigned long pfn;		/* the first one */
 	unsigned int nr;		/* of slots, without the spare ones */
 	struct dma_buf_debug_slot *slots;
+	/*
+	 * Protects what follows and the slots' content against other writers.
+	 * Readers are oopses, which take no lock: they may see names mixed.
+	 */
 	spinlock_t lock;
 	unsigned int next;
 	DECLARE_BITMAP(used, NR_SLOTS);
@@ -231,9 +233,6 @@ static bool window_decode(struct dma_buf_debug_window *w, unsigned long addr,
 	return false;
 }
 
-/* An array of chars, whether or not it ends. */
-#define SLOT_STRING(array)	(int)sizeof(array) - 1, array
-
 static void dma_buf_debug_show(const struct dma_buf_debug_peek *peek,
 			       const char *what)
 {
@@ -244,11 +243,10 @@ static void dma_buf_debug_show(const struct dma_buf_debug_peek *peek,
 			 what, peek->page, peek->byte);
 		return;
 	}
-	pr_alert("importer %.*s (driver %.*s) %s, page %lu of a segment, byte %u\n",
-		 SLOT_STRING(slot->importer), SLOT_STRING(slot->driver), what,
-		 peek->page, peek->byte);
-	pr_alert("the buffer is of exporter %.*s, inode %lu, size %zu; %s\n",
-		 SLOT_STRING(slot->exporter), slot->inode, slot->size,
+	pr_alert("importer %s (driver %s) %s, page %lu of a segment, byte %u\n",
+		 slot->importer, slot->driver, what, peek->page, peek->byte);
+	pr_alert("the buffer is of exporter %s, inode %lu, size %zu; %s\n",
+		 slot->exporter, slot->inode, slot->size,
 		 slot->mapped ? "it is mapped" : "it has been unmapped");
 }
 
@@ -410,6 +408,7 @@ static void dma_buf_debug_exit(void)
 static bool dma_buf_debug_enter(void)
 {
 	atomic_inc(&dma_buf_debug_live);
+	/* Pairs with the barrier in dma_buf_debug_try_disable(). */
 	smp_mb__after_atomic();
 	if (READ_ONCE(dma_buf_debug_on))
 		return true;

@@ -98,24 +98,53 @@ FIXTURE_TEARDOWN(fdinfo)
 	close(self->fd);
 }
 
+/* The value of a line "key:\tvalue\n", or NULL if that's not the key. */
+static char *value_of(char *line, const char *key)
+{
+	size_t len = strlen(key);
+
+	if (strncmp(line, key, len) || line[len] != ':')
+		return NULL;
+	line[strcspn(line, "\n")] = 0;
+	return line + len + 1 + strspn(line + len + 1, " \t");
+}
+
+static void take_line(struct fdinfo *info, char *line)
+{
+	char *value;
+
+	value = value_of(line, "ino");
+	if (value)
+		info->ino = atoll(value);
+	value = value_of(line, "size");
+	if (value)
+		info->size = atoll(value);
+	value = value_of(line, "count");
+	if (value)
+		info->count = atoll(value);
+	value = value_of(line, "exp_name");
+	if (value)
+		snprintf(info->exp_name, sizeof(info->exp_name), "%.63s", value);
+	value = value_of(line, "name");
+	if (value)
+		snprintf(info->name, sizeof(info->name), "%.63s", value);
+}
+
 static int read_fdinfo(pid_t pid, int fd, struct fdinfo *info)
 {
 	char path[64], line[256];
 	FILE *file;
 
 	memset(info, 0, sizeof(*info));
-	info->ino = info->size = info->count = -1;
+	info->ino = -1;
+	info->size = -1;
+	info->count = -1;
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
 	file = fopen(path, "r");
 	if (!file)
 		return -errno;
-	while (fgets(line, sizeof(line), file)) {
-		sscanf(line, "ino: %lld", &info->ino);
-		sscanf(line, "size: %lld", &info->size);
-		sscanf(line, "count: %lld", &info->count);
-		sscanf(line, "exp_name: %63s", info->exp_name);
-		sscanf(line, "name: %63s", info->name);
-	}
+	while (fgets(line, sizeof(line), file))
+		take_line(info, line);
 	fclose(file);
 	return 0;
 }

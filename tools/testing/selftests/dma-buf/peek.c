@@ -52,7 +52,7 @@ static const struct way ways[] = {
 	{ "flags", TEST_DMABUF_FLAGS, DIES, SG_PAGE },
 	{ "get_page", TEST_DMABUF_GET_PAGE, DIES, SG_PAGE },
 	{ "for_each_sgtable_page", TEST_DMABUF_ITERATOR, DIES, ITERATOR },
-	{ "kmap", TEST_DMABUF_KMAP, DIES, CONTENT },
+	{ "memcpy_from_page", TEST_DMABUF_KMAP, DIES, CONTENT },
 	{ "kmap_local_page", TEST_DMABUF_KMAP_LOCAL, DIES, CONTENT },
 	{ "sg_virt", TEST_DMABUF_SG_VIRT, DIES, CONTENT },
 	{ "sg_miter_next", TEST_DMABUF_MITER, DIES, CONTENT },

@@ -37,9 +37,10 @@ FIXTURE_SETUP(sync_file) {
 	self->timeline = open("/sys/kernel/debug/sync/sw_sync", O_RDWR | O_CLOEXEC);
 	if (self->timeline < 0)
 		SKIP(return, "no sw_sync");
-	self->fd = buf_udmabuf(page_size());
+	/* Not first udmabuf: DMA-API debugging objects to its change of direction. */
+	self->fd = buf_heap("system", page_size());
 	if (self->fd < 0)
-		self->fd = buf_heap("system", page_size());
+		self->fd = buf_udmabuf(page_size());
 	if (self->fd < 0)
 		SKIP(return, "no udmabuf and no system heap");
 }

@@ -288,7 +288,8 @@ struct test_buf {
 	struct sg_table sgt;
 	struct scatterlist before[TEST_ENTRIES];
 	struct sg_table *maps;		/* what map_dma_buf returns */
-	struct dma_buf_attachment *inner; /* or the mapping of another one */
+	/* Or the mapping of another one, whose dma_resv it shares. */
+	struct dma_buf_attachment *inner;
 	struct sg_table *unmapped;	/* what unmap_dma_buf got last */
 	int nr_mapped;
 	int nr_unmapped;
@@ -302,7 +303,7 @@ static struct sg_table *test_buf_map(struct dma_buf_attachment *attach,
 	struct sg_table *sgt = buf->maps;
 
 	if (buf->inner)
-		sgt = dma_buf_map_attachment_unlocked(buf->inner, direction);
+		sgt = dma_buf_map_attachment(buf->inner, direction);
 	if (!IS_ERR_OR_NULL(sgt))
 		buf->nr_mapped++;
 	return sgt;
@@ -317,7 +318,7 @@ static void test_buf_unmap(struct dma_buf_attachment *attach,
 	buf->unmapped = sgt;
 	buf->nr_unmapped++;
 	if (buf->inner)
-		dma_buf_unmap_attachment_unlocked(buf->inner, sgt, direction);
+		dma_buf_unmap_attachment(buf->inner, sgt, direction);
 }
 
 static void test_buf_release(struct dma_buf *dmabuf)
@@ -408,8 +409,9 @@ static void tables_exit(struct kunit *test)
 		test_switch(true);
 }
 
-static struct test_buf *test_buf(struct kunit *test,
-				 const struct dma_buf_ops *ops)
+static struct test_buf *test_buf_resv(struct kunit *test,
+				      const struct dma_buf_ops *ops,
+				      struct dma_resv *resv)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
 	struct test_buf *buf;
@@ -431,10 +433,17 @@ static struct test_buf *test_buf(struct kunit *test,
 	info.ops = ops;
 	info.size = SZ_1M;
 	info.flags = O_RDWR;
+	info.resv = resv;
 	info.priv = buf;
 	buf->dmabuf = dma_buf_export(&info);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, buf->dmabuf);
 	return buf;
+}
+
+static struct test_buf *test_buf(struct kunit *test,
+				 const struct dma_buf_ops *ops)
+{
+	return test_buf_resv(test, ops, NULL);
 }
 
 /* All is unmapped, and nobody has written to the exporter's table. */
@@ -744,7 +753,8 @@ static void tables_test_errors(struct kunit *test)
 static void tables_test_reexport(struct kunit *test)
 {
 	struct test_buf *inner = test_buf(test, &test_buf_ops);
-	struct test_buf *outer = test_buf(test, &test_buf_ops);
+	struct test_buf *outer = test_buf_resv(test, &test_buf_ops,
+					       inner->dmabuf->resv);
 	struct dma_buf_attachment *attach;
 	struct sg_table *sgt;
 	int i;

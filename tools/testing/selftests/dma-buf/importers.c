@@ -426,7 +426,7 @@ TEST_F_TIMEOUT(importers, no_memory, TEST_SECONDS)
 {
 	static const char * const settings[][2] = {
 		{ "task-filter", "Y" }, { "times", "-1" }, { "interval", "1" },
-		{ "verbose", "0" }, { "probability", "30" },
+		{ "verbose", "0" }, { "ignore-gfp-wait", "N" }, { "probability", "30" },
 	};
 	struct test_dmabuf_state state;
 	int fd, attach, map, i, failed = 0;
@@ -455,6 +455,7 @@ TEST_F_TIMEOUT(importers, no_memory, TEST_SECONDS)
 	}
 	write_text("/sys/kernel/debug/failslab/probability", "0");
 	write_text("/sys/kernel/debug/failslab/task-filter", "N");
+	write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "Y");
 	EXPECT_LT(0, failed);
 	EXPECT_GT(300, failed);
 	EXPECT_EQ(0, buf_state(self->dev, fd, &state));

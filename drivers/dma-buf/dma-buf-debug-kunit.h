@@ -593,6 +593,7 @@ static void tables_test_counts(struct kunit *test)
 		buf->sgt.orig_nents = n;
 		sgt = test_buf_import(test, attach);
 		if (counts[i][0] || n) {
+			KUNIT_EXPECT_TRUE(test, test_is_wrapped(sgt));
 			test_same_dma(test, sgt, &buf->sgt);
 			test_no_page(test, sgt, n * (n + 1) / 2);
 		} else {

@@ -2,7 +2,7 @@
 # The front door; "make help" says what is behind it. Everything made goes to out/.
 
 S := $(CURDIR)/scripts
-SELFTESTS ?= pinpage cma
+SELFTESTS ?= pinpage cma dma-buf
 export KERNEL CONFIG FRAGMENT SELFTESTS FORCE JOBS ACCEL TIMEOUT
 ifdef KUNIT
 export KUNIT
@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run test bench-move bench-cma series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run test bench-move bench-cma bench-debug defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -93,6 +93,16 @@ shell: guest-plain
 	@$S/guest plain shell --shell
 
 #:
+#: Checked importers of dma-bufs:
+#:   make bench-debug what the check costs, in instructions; out/debug.csv
+#:   make defects     its tests on the base, where three must fail
+bench-debug: guest-plain
+	@$S/bench-debug
+
+defects: guest-plain
+	@$S/defects
+
+#:
 #: Upkeep:
 #:   make deps        install missing packages, or name them
 #:   make clean       remove what was built (out/tree stays: your work may be in it)
@@ -105,7 +115,7 @@ base: deps
 
 .PHONY: distclean
 clean:
-	rm -rf out/build out/kunit out/bisect out/roundtrip out/am out/series out/logs out/deb out/*.csv
+	rm -rf out/build out/kunit out/bisect out/defects out/roundtrip out/am out/series out/logs out/deb out/*.csv
 
 distclean:
 	@$S/distclean

@@ -1,0 +1,636 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Catch importers that look at struct pages, and name them.
+ *
+ * With the check on, an importer gets a copy of the exporter's table. DMA
+ * addresses, lengths and offsets are those of the original, which is not
+ * touched; the page links lead into a window, a range of page frames that
+ * neither is memory nor ever can be. Nothing is mapped where their struct
+ * pages would be in the vmemmap, nor where their content would be in the
+ * direct map, so whatever an importer does to such a page faults there:
+ *
+ *	sg_page(), page iterators	address in the window's struct pages
+ *	kmap(), page_address()		address in the window's content
+ *
+ * (or, under KASAN, at the shadow of either). The window is divided into slots,
+ * which remember whose table it was; so the fault handlers can say it.
+ *
+ * Page arithmetic does not fault: page_to_pfn() and sg_phys() give numbers that
+ * belong to no memory. pfn_valid() is false for them.
+ *
+ * Switching. dma_buf_debug_key is on while the check is on, and as long as some
+ * importer has a table of ours. Each attachment lists these tables, so an unmap
+ * finds out about its own, whatever the switch says by then.
+ */
+#define pr_fmt(fmt) "dma-buf: " fmt
+
+#include <linux/bitmap.h>
+#include <linux/device.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-buf-debug.h>
+#include <linux/dma-resv.h>
+#include <linux/fs.h>
+#include <linux/init.h>
+#include <linux/ioport.h>
+#include <linux/kasan.h>
+#include <linux/memblock.h>
+#include <linux/mm.h>
+#include <linux/moduleparam.h>
+#include <linux/mutex.h>
+#include <linux/ratelimit.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/sizes.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+#include <linux/workqueue.h>
+
+#include "dma-buf-debug.h"
+
+/* What a slot stands for. Most segments fit; a longer one takes several. */
+#define SLOT_SIZE	SZ_4M
+#define SLOT_PAGES	(SLOT_SIZE / PAGE_SIZE)
+#define NR_SLOTS	4096
+/*
+ * Behind the slots: what all tables share that got none. As long as the longest
+ * segment, whose offset and length have 32 bits each.
+ */
+#define SPARE_SLOTS	(SZ_8G / SLOT_SIZE)
+/* No memory section or large page of the direct map lies across its ends. */
+#define WINDOW_ALIGN	SZ_1G
+
+/*
+ * Whose the slot is, or was last, in copies: for those who have just crashed. The
+ * last byte of a name is always 0.
+ */
+struct dma_buf_debug_slot {
+	char importer[48];
+	char driver[32];
+	char exporter[32];
+	unsigned long inode;
+	size_t size;
+	unsigned int index;		/* among the slots of this table */
+	bool mapped;
+};
+
+struct dma_buf_debug_window {
+	unsigned long pfn;		/* the first one */
+	unsigned int nr;		/* of slots, without the spare ones */
+	struct dma_buf_debug_slot *slots;
+	/*
+	 * Protects what follows and the slots' content against other writers.
+	 * Readers are oopses, which take no lock: they may see names mixed.
+	 */
+	spinlock_t lock;
+	unsigned int next;
+	DECLARE_BITMAP(used, NR_SLOTS);
+};
+
+/* A table in the hands of an importer. */
+struct dma_buf_debug_map {
+	struct sg_table sgt;
+	struct sg_table *exported;
+	struct dma_buf_debug_map *next;
+	unsigned int slot;
+	unsigned int nr_slots;		/* 0: a spare one */
+	struct scatterlist sgl[];
+};
+
+enum dma_buf_debug_what {
+	PEEK_STRUCT_PAGE,
+	PEEK_CONTENT,
+};
+
+/* What an address in the window says. */
+struct dma_buf_debug_peek {
+	enum dma_buf_debug_what what;
+	const struct dma_buf_debug_slot *slot;	/* NULL: a spare one */
+	unsigned long page;		/* of a segment */
+	unsigned int byte;		/* of the page, or of its struct page */
+};
+
+DEFINE_STATIC_KEY_FALSE(dma_buf_debug_key);
+
+static struct dma_buf_debug_window dma_buf_debug_window = {
+	.lock = __SPIN_LOCK_UNLOCKED(dma_buf_debug_window.lock),
+};
+
+/* Protects the state of the switch. Nests inside of no lock of dma-buf. */
+static DEFINE_MUTEX(dma_buf_debug_mutex);
+static bool dma_buf_debug_booted;
+static bool dma_buf_debug_on;		/* written under the mutex */
+static atomic_t dma_buf_debug_live = ATOMIC_INIT(0);
+
+static unsigned int window_find(struct dma_buf_debug_window *w, unsigned int nr)
+{
+	unsigned int first;
+
+	first = bitmap_find_next_zero_area(w->used, w->nr, w->next, nr, 0);
+	if (first >= w->nr)
+		first = bitmap_find_next_zero_area(w->used, w->nr, 0, nr, 0);
+	return first;
+}
+
+/*
+ * Take slots in a row that hold a segment of @end bytes. They are taken in turn,
+ * so that a slot remembers its last table as long as possible. Returns false if
+ * there are none.
+ */
+static bool window_get(struct dma_buf_debug_window *w, u64 end,
+		       const struct dma_buf_debug_slot *owner,
+		       unsigned int *slot, unsigned int *nr_slots)
+{
+	unsigned int i, nr = max(DIV_ROUND_UP_ULL(end, SLOT_SIZE), 1);
+
+	spin_lock(&w->lock);
+	*slot = window_find(w, nr);
+	if (*slot >= w->nr) {
+		spin_unlock(&w->lock);
+		*slot = w->nr;
+		*nr_slots = 0;
+		return false;
+	}
+	*nr_slots = nr;
+	bitmap_set(w->used, *slot, nr);
+	w->next = (*slot + nr) % w->nr;
+	for (i = 0; i < nr; i++) {
+		w->slots[*slot + i] = *owner;
+		w->slots[*slot + i].index = i;
+	}
+	spin_unlock(&w->lock);
+	return true;
+}
+
+static void window_put(struct dma_buf_debug_window *w, unsigned int slot,
+		       unsigned int nr_slots)
+{
+	unsigned int i;
+
+	spin_lock(&w->lock);
+	bitmap_clear(w->used, slot, nr_slots);
+	for (i = slot; i < slot + nr_slots; i++)
+		w->slots[i].mapped = false;
+	spin_unlock(&w->lock);
+}
+
+static struct page *window_page(struct dma_buf_debug_window *w,
+				unsigned int slot)
+{
+	return pfn_to_page(w->pfn + slot * SLOT_PAGES);
+}
+
+static bool window_decode_plain(struct dma_buf_debug_window *w,
+				unsigned long addr,
+				struct dma_buf_debug_peek *peek)
+{
+	unsigned long pages = (w->nr + SPARE_SLOTS) * SLOT_PAGES;
+	unsigned long structs = (unsigned long)window_page(w, 0);
+	unsigned long content = (unsigned long)__va(PFN_PHYS(w->pfn));
+
+	if (addr - structs < pages * sizeof(struct page)) {
+		peek->what = PEEK_STRUCT_PAGE;
+		peek->page = (addr - structs) / sizeof(struct page);
+		peek->byte = (addr - structs) % sizeof(struct page);
+	} else if (addr - content < pages * PAGE_SIZE) {
+		peek->what = PEEK_CONTENT;
+		peek->page = (addr - content) / PAGE_SIZE;
+		peek->byte = (addr - content) % PAGE_SIZE;
+	} else {
+		return false;
+	}
+	if (peek->page < w->nr * SLOT_PAGES) {
+		peek->slot = &w->slots[peek->page / SLOT_PAGES];
+		peek->page = peek->slot->index * SLOT_PAGES +
+			     peek->page % SLOT_PAGES;
+	} else {
+		peek->slot = NULL;
+		peek->page -= w->nr * SLOT_PAGES;
+	}
+	return true;
+}
+
+/*
+ * What does @addr say? Any address will do. KASAN looks at the shadow first, and
+ * so the fault is there where it has none; an address of a shadow stands for
+ * the first byte of those it shadows.
+ */
+static bool window_decode(struct dma_buf_debug_window *w, unsigned long addr,
+			  struct dma_buf_debug_peek *peek)
+{
+	if (!w->slots)
+		return false;
+	addr = (unsigned long)kasan_reset_tag((void *)addr);
+	if (window_decode_plain(w, addr, peek))
+		return true;
+#if defined(CONFIG_KASAN_GENERIC) || defined(CONFIG_KASAN_SW_TAGS)
+	if (addr >= KASAN_SHADOW_START && addr < KASAN_SHADOW_END) {
+		addr -= KASAN_SHADOW_OFFSET;
+		addr <<= KASAN_SHADOW_SCALE_SHIFT;
+		return window_decode_plain(w, addr, peek);
+	}
+#endif
+	return false;
+}
+
+static void dma_buf_debug_show(const struct dma_buf_debug_peek *peek,
+			       const char *what)
+{
+	const struct dma_buf_debug_slot *slot = peek->slot;
+
+	if (!slot) {
+		pr_alert("an importer (more tables than slots, so no name) %s, page %lu of a segment, byte %u\n",
+			 what, peek->page, peek->byte);
+		return;
+	}
+	pr_alert("importer %s (driver %s) %s, page %lu of a segment, byte %u\n",
+		 slot->importer, slot->driver, what, peek->page, peek->byte);
+	pr_alert("the buffer is of exporter %s, inode %lu, size %zu; %s\n",
+		 slot->exporter, slot->inode, slot->size,
+		 slot->mapped ? "it is mapped" : "it has been unmapped");
+}
+
+static const char *dma_buf_debug_verb(const struct dma_buf_debug_peek *peek)
+{
+	if (peek->what == PEEK_CONTENT)
+		return "accessed the content by kmap() or page_address()";
+	return peek->page ? "dereferenced a page of a page iterator" :
+			    "dereferenced sg_page()";
+}
+
+/**
+ * dma_buf_debug_oops - name the importer whose access faulted
+ * @addr: address of the fault, any
+ *
+ * Says on the console, with KERN_ALERT, which importer touched the pages of
+ * which buffer, if that is what happened. For the fault handlers of the
+ * architectures, as part of an oops.
+ *
+ * Context: Any. Takes no lock but those of printk().
+ * Return: true if @addr belongs to an imported buffer.
+ */
+bool dma_buf_debug_oops(unsigned long addr)
+{
+	struct dma_buf_debug_peek peek;
+
+	if (!window_decode(&dma_buf_debug_window, addr, &peek))
+		return false;
+	dma_buf_debug_show(&peek, dma_buf_debug_verb(&peek));
+	return true;
+}
+
+/**
+ * dma_buf_debug_fixup - name the importer whose access will not oops
+ * @addr: address of a fault of the kernel that an exception table fixes up
+ *
+ * On x86 that's what copy_to_user() does with a bad source, and its caller sees
+ * -EFAULT only. Prints the report and, as no oops follows, a backtrace; at most
+ * a few in some seconds. Silent where page faults are disabled: these are
+ * attempts that may fail, like copy_from_kernel_nofault() of a tracer.
+ *
+ * Context: Any.
+ */
+void dma_buf_debug_fixup(unsigned long addr)
+{
+	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
+	struct dma_buf_debug_peek peek;
+
+	if (pagefault_disabled() ||
+	    !window_decode(&dma_buf_debug_window, addr, &peek) ||
+	    !__ratelimit(&limit))
+		return;
+	dma_buf_debug_show(&peek, dma_buf_debug_verb(&peek));
+	dump_stack_lvl(KERN_ALERT);
+}
+
+/**
+ * dma_buf_debug_page - name the importer who gives away the page of a buffer
+ * @page: a page, not dereferenced
+ *
+ * For checks of what is done to pages without an access to them.
+ *
+ * Context: Any. Takes no lock but those of printk().
+ * Return: true if @page belongs to an imported buffer.
+ */
+bool dma_buf_debug_page(const struct page *page)
+{
+	struct dma_buf_debug_peek peek;
+
+	if (!window_decode(&dma_buf_debug_window, (unsigned long)page, &peek))
+		return false;
+	dma_buf_debug_show(&peek, "passed sg_page() on");
+	return true;
+}
+
+static void dma_buf_debug_describe(struct dma_buf_attachment *attach,
+				   struct dma_buf_debug_slot *slot)
+{
+	struct dma_buf *dmabuf = attach->dmabuf;
+
+	*slot = (struct dma_buf_debug_slot) {
+		.inode = file_inode(dmabuf->file)->i_ino,
+		.size = dmabuf->size,
+		.mapped = true,
+	};
+	strscpy(slot->importer, dev_name(attach->dev) ?: "");
+	strscpy(slot->driver, dev_driver_string(attach->dev));
+	strscpy(slot->exporter, dmabuf->exp_name);
+}
+
+/* Point the links of a table to @page. */
+static void map_set_pages(struct dma_buf_debug_map *map, unsigned int nr,
+			  struct page *page)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		map->sgl[i].page_link = (unsigned long)page;
+	sg_mark_end(&map->sgl[nr - 1]);
+}
+
+/*
+ * Copy the entries of @sgt, as many as @map has room for. Some exporters hide
+ * the pages by an orig_nents of 0, so nents counts as well. Returns how many
+ * bytes of pages the longest one reaches over.
+ */
+static u64 map_copy(struct dma_buf_debug_map *map, struct sg_table *sgt,
+		    unsigned int nr)
+{
+	struct scatterlist *sg, *to = map->sgl;
+	unsigned int i;
+	u64 end = 0;
+
+	for_each_sg(sgt->sgl, sg, nr, i) {
+		end = max(end, (u64)sg->offset + sg->length);
+		*to++ = *sg;
+	}
+	map->sgt.sgl = map->sgl;
+	map->sgt.nents = sgt->nents;
+	map->sgt.orig_nents = sgt->orig_nents;
+	map->exported = sgt;
+	return end;
+}
+
+static void dma_buf_debug_try_disable(void)
+{
+	lockdep_assert_held(&dma_buf_debug_mutex);
+	/* Pairs with the barrier in dma_buf_debug_enter(). */
+	smp_mb();
+	if (!dma_buf_debug_on && !atomic_read(&dma_buf_debug_live))
+		static_branch_disable(&dma_buf_debug_key);
+}
+
+static void dma_buf_debug_work_fn(struct work_struct *work)
+{
+	mutex_lock(&dma_buf_debug_mutex);
+	dma_buf_debug_try_disable();
+	mutex_unlock(&dma_buf_debug_mutex);
+}
+
+/*
+ * Changing a static key takes locks that must not nest inside of a dma_resv, and
+ * that's what a map or unmap holds.
+ */
+static DECLARE_WORK(dma_buf_debug_work, dma_buf_debug_work_fn);
+
+static void dma_buf_debug_exit(void)
+{
+	if (atomic_dec_and_test(&dma_buf_debug_live) &&
+	    !READ_ONCE(dma_buf_debug_on))
+		schedule_work(&dma_buf_debug_work);
+}
+
+/*
+ * May a table be made? Either this sees the switch off, or who turned the
+ * switch off sees the table counted, and leaves the key on for its unmap.
+ */
+static bool dma_buf_debug_enter(void)
+{
+	atomic_inc(&dma_buf_debug_live);
+	/* Pairs with the barrier in dma_buf_debug_try_disable(). */
+	smp_mb__after_atomic();
+	if (READ_ONCE(dma_buf_debug_on))
+		return true;
+	dma_buf_debug_exit();
+	return false;
+}
+
+/**
+ * dma_buf_debug_wrap - make the table that an importer gets
+ * @attach: attachment that is mapped
+ * @sgt: the exporter's table
+ *
+ * Context: Process context, may sleep. The dma_resv lock of the buffer is held.
+ * Return: A table for the importer, which is @sgt if the check is off. -ENOMEM
+ * if there is no memory for one: an unchecked mapping would look like a good
+ * one.
+ */
+struct sg_table *dma_buf_debug_wrap(struct dma_buf_attachment *attach,
+				    struct sg_table *sgt)
+{
+	struct dma_buf_debug_window *w = &dma_buf_debug_window;
+	unsigned int nr = max(sgt->nents, sgt->orig_nents);
+	struct dma_buf_debug_map *map;
+	struct dma_buf_debug_slot owner;
+	u64 end;
+
+	dma_resv_assert_held(attach->dmabuf->resv);
+	if (!nr || !sgt->sgl || !dma_buf_debug_enter())
+		return sgt;
+	map = kvmalloc(struct_size(map, sgl, nr), GFP_KERNEL);
+	if (!map) {
+		dma_buf_debug_exit();
+		return ERR_PTR(-ENOMEM);
+	}
+	end = map_copy(map, sgt, nr);
+	dma_buf_debug_describe(attach, &owner);
+	if (!window_get(w, end, &owner, &map->slot, &map->nr_slots))
+		pr_warn_ratelimited("more tables than slots; importers may go unnamed\n");
+	map_set_pages(map, nr, window_page(w, map->slot));
+	map->next = attach->debug;
+	attach->debug = map;
+	return &map->sgt;
+}
+
+/**
+ * dma_buf_debug_unwrap - take back the table of an importer
+ * @attach: attachment that is unmapped
+ * @sgt: what the importer got
+ *
+ * Context: Process context, may sleep. The dma_resv lock of the buffer is held.
+ * Return: The exporter's table; @sgt itself if it was mapped with the check off.
+ */
+struct sg_table *dma_buf_debug_unwrap(struct dma_buf_attachment *attach,
+				      struct sg_table *sgt)
+{
+	struct dma_buf_debug_map **link, *map;
+
+	dma_resv_assert_held(attach->dmabuf->resv);
+	for (link = &attach->debug; *link; link = &(*link)->next)
+		if (&(*link)->sgt == sgt)
+			break;
+	map = *link;
+	if (!map)
+		return sgt;
+	*link = map->next;
+	sgt = map->exported;
+	window_put(&dma_buf_debug_window, map->slot, map->nr_slots);
+	kvfree(map);
+	dma_buf_debug_exit();
+	return sgt;
+}
+
+/**
+ * dma_buf_debug_forget - an attachment goes away
+ * @attach: attachment that is detached
+ *
+ * An importer that did not unmap all it has mapped is named. Its tables stay
+ * allocated, as the exporter's do: it may be using them still.
+ *
+ * Context: Process context. The dma_resv lock of the buffer is held.
+ */
+void dma_buf_debug_forget(struct dma_buf_attachment *attach)
+{
+	struct dma_buf *dmabuf = attach->dmabuf;
+	struct dma_buf_debug_map *map;
+	unsigned int nr = 0;
+
+	dma_resv_assert_held(dmabuf->resv);
+	for (map = attach->debug; map; map = map->next, nr++) {
+		window_put(&dma_buf_debug_window, map->slot, map->nr_slots);
+		dma_buf_debug_exit();
+	}
+	if (nr)
+		pr_warn("importer %s (driver %s) detached with %u tables mapped; the buffer is of exporter %s, inode %lu, size %zu\n",
+			dev_name(attach->dev), dev_driver_string(attach->dev),
+			nr, dmabuf->exp_name, file_inode(dmabuf->file)->i_ino,
+			dmabuf->size);
+	attach->debug = NULL;
+}
+
+/*
+ * Find page frames that are no memory now nor later, and that the vmemmap and
+ * the direct map have addresses for. Best are those that the processor can't
+ * even address. Failing that, a free range from the top down, away from memory
+ * that may be plugged in; as a resource, since others look for such a range.
+ */
+static unsigned long dma_buf_debug_reserve(u64 size)
+{
+	u64 end = PHYSMEM_END, top = min_t(u64, end, iomem_resource.end);
+	u64 low = PFN_PHYS(max_possible_pfn), start;
+
+	start = ALIGN_DOWN(end + 1 - size, WINDOW_ALIGN);
+	if (start > top && start < end)
+		return PHYS_PFN(start);
+	for (start = ALIGN_DOWN(top + 1 - size, WINDOW_ALIGN);
+	     start >= low && start < top; start -= WINDOW_ALIGN) {
+		if (region_intersects(start, size, 0, IORES_DESC_NONE) !=
+		    REGION_DISJOINT)
+			continue;
+		if (request_mem_region(start, size, "dma-buf debug"))
+			return PHYS_PFN(start);
+	}
+	return 0;
+}
+
+static int dma_buf_debug_setup(void)
+{
+	struct dma_buf_debug_window *w = &dma_buf_debug_window;
+	struct dma_buf_debug_slot *slots;
+
+	if (w->slots)
+		return 0;
+	if (!w->pfn)
+		w->pfn = dma_buf_debug_reserve((u64)(NR_SLOTS + SPARE_SLOTS) *
+					       SLOT_SIZE);
+	if (!w->pfn)
+		return -ENOSPC;
+	slots = kvcalloc(NR_SLOTS, sizeof(*slots), GFP_KERNEL);
+	if (!slots)
+		return -ENOMEM;
+	w->nr = NR_SLOTS;
+	/* The rest of the window is there for an oops that sees the slots. */
+	smp_store_release(&w->slots, slots);
+	return 0;
+}
+
+/* Switch the check. Tables that importers have stay what they are. */
+static int dma_buf_debug_switch(bool on)
+{
+	int ret = 0;
+
+	lockdep_assert_held(&dma_buf_debug_mutex);
+	if (on) {
+		ret = dma_buf_debug_setup();
+		if (ret)
+			return ret;
+		WRITE_ONCE(dma_buf_debug_on, true);
+		static_branch_enable(&dma_buf_debug_key);
+	} else {
+		WRITE_ONCE(dma_buf_debug_on, false);
+		dma_buf_debug_try_disable();
+	}
+	return ret;
+}
+
+static int dma_buf_debug_param_set(const char *val,
+				   const struct kernel_param *kp)
+{
+	bool on = true;
+	int ret = 0;
+
+	if (val)
+		ret = kstrtobool(val, &on);
+	if (ret)
+		return ret;
+	mutex_lock(&dma_buf_debug_mutex);
+	if (dma_buf_debug_booted)
+		ret = dma_buf_debug_switch(on);
+	else
+		dma_buf_debug_on = on;
+	mutex_unlock(&dma_buf_debug_mutex);
+	return ret;
+}
+
+static int dma_buf_debug_param_get(char *buffer, const struct kernel_param *kp)
+{
+	return sysfs_emit(buffer, "%s\n",
+			  READ_ONCE(dma_buf_debug_on) ? "on" : "off");
+}
+
+static const struct kernel_param_ops dma_buf_debug_param_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = dma_buf_debug_param_set,
+	.get = dma_buf_debug_param_get,
+};
+
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "dma_buf."
+module_param_cb(debug, &dma_buf_debug_param_ops, NULL, 0644);
+MODULE_PARM_DESC(debug, "Catch importers that look at struct pages: on or off");
+
+/*
+ * What the command line said. Late, for host bridges and the like to have found
+ * their place in the physical address space; before that nobody imports.
+ */
+static int __init dma_buf_debug_init(void)
+{
+	int ret = 0;
+
+	mutex_lock(&dma_buf_debug_mutex);
+	dma_buf_debug_booted = true;
+	if (dma_buf_debug_on) {
+		dma_buf_debug_on = false;
+		ret = dma_buf_debug_switch(true);
+	}
+	mutex_unlock(&dma_buf_debug_mutex);
+	if (ret)
+		pr_err("debug stays off: %pe\n", ERR_PTR(ret));
+	return ret;
+}
+late_initcall(dma_buf_debug_init);
+
+#ifdef CONFIG_DMABUF_DEBUG_KUNIT_TEST
+#include "dma-buf-debug-kunit.h"
+#endif

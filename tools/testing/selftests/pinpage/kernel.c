@@ -87,20 +87,24 @@ FIXTURE_TEARDOWN(kernel)
 	close(self->fd);
 }
 
+static struct test_pinpage_place places[NR];
+
 static void remember(struct _test_data_kernel *self)
 {
 	size_t i;
 
+	dev_places(self->fd, self->id, NR, places);
 	for (i = 0; i < NR; i++)
-		self->pfns[i] = dev_pfn(self->fd, self->id, i);
+		self->pfns[i] = places[i].pfn;
 }
 
 static size_t count_moved(struct _test_data_kernel *self)
 {
 	size_t i, moved = 0;
 
+	dev_places(self->fd, self->id, NR, places);
 	for (i = 0; i < NR; i++)
-		moved += self->pfns[i] != dev_pfn(self->fd, self->id, i);
+		moved += self->pfns[i] != places[i].pfn;
 	return moved;
 }
 
@@ -112,8 +116,9 @@ static void expect_intact(struct __test_metadata *_metadata, struct _test_data_k
 
 	EXPECT_EQ(0, dev_check(self->fd, self->id, NR, SEED_DEVICE));
 	EXPECT_EQ(0, dev_order(self->fd, self->id));
+	ASSERT_EQ(0, dev_places(self->fd, self->id, NR, places));
 	for (i = 0; i < NR; i++) {
-		place = dev_place(self->fd, self->id, i);
+		place = places[i];
 		ASSERT_EQ(TEST_PINPAGE_FLAGGED | TEST_PINPAGE_INTACT, place.flags)
 			TH_LOG("page %zu, pfn %#llx, %u references, was at pfn %#llx", i,
 			       (unsigned long long)place.pfn, place.refs,
@@ -124,13 +129,12 @@ static void expect_intact(struct __test_metadata *_metadata, struct _test_data_k
 
 static uint64_t lowest_pfn(int fd, int id)
 {
-	uint64_t pfn, lowest = ~0ULL;
+	uint64_t lowest = ~0ULL;
 	size_t i;
 
-	for (i = 0; i < NR; i++) {
-		pfn = dev_pfn(fd, id, i);
-		lowest = pfn < lowest ? pfn : lowest;
-	}
+	dev_places(fd, id, NR, places);
+	for (i = 0; i < NR; i++)
+		lowest = places[i].pfn < lowest ? places[i].pfn : lowest;
 	return lowest;
 }
 
@@ -269,8 +273,9 @@ static size_t count_inside(struct _test_data_kernel *self, int id)
 {
 	size_t i, inside = 0;
 
+	dev_places(self->fd, id, NR, places);
 	for (i = 0; i < NR; i++)
-		inside += in_cma(&self->cma, dev_pfn(self->fd, id, i));
+		inside += in_cma(&self->cma, places[i].pfn);
 	return inside;
 }
 

@@ -132,6 +132,15 @@ struct test_pinpage_counters dev_count(int fd, int id)
 	return count;
 }
 
+int dev_places(int fd, int id, size_t pages, struct test_pinpage_place *places)
+{
+	struct test_pinpage_where where = {
+		.id = id, .nr = pages, .ptr = (uintptr_t)places,
+	};
+
+	return do_ioctl(fd, TEST_PINPAGE_WHERE, &where);
+}
+
 struct test_pinpage_place dev_place(int fd, int id, size_t page)
 {
 	struct test_pinpage_place place = {};
@@ -156,7 +165,7 @@ int dev_add(int fd, int id, size_t offset, uint64_t count)
 {
 	struct test_pinpage_add add = { .id = id, .offset = offset, .count = count };
 
-	return ioctl(fd, TEST_PINPAGE_ADD, &add) ? -errno : 0;
+	return do_ioctl(fd, TEST_PINPAGE_ADD, &add);
 }
 
 int dev_misuse(int fd, unsigned int misuse)
@@ -387,19 +396,21 @@ static size_t punch(char *at, size_t pages, uint64_t pfn)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	size_t i, nr = 0;
-	uint64_t entry;
+	size_t size = pages * sizeof(uint64_t);
+	uint64_t *entries = malloc(size);
 
-	for (i = 0; fd >= 0 && i < pages; i++) {
-		if (pread(fd, &entry, sizeof(entry),
-			  ((uintptr_t)at / PAGE + i) * sizeof(entry)) != sizeof(entry))
-			break;
-		if ((entry & ((1ULL << 55) - 1)) > pfn) {
+	if (fd < 0 || !entries ||
+	    pread(fd, entries, size, (uintptr_t)at / PAGE * sizeof(*entries)) != (ssize_t)size)
+		pages = 0;
+	for (i = 0; i < pages; i++) {
+		if ((entries[i] & ((1ULL << 55) - 1)) > pfn) {
 			if (i % 2)
 				continue;
 			nr++;
 		}
 		madvise(at + i * PAGE, PAGE, MADV_DONTNEED);
 	}
+	free(entries);
 	if (fd >= 0)
 		close(fd);
 	return nr;

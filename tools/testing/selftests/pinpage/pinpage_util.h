@@ -38,6 +38,8 @@ int64_t dev_order(int fd, int id);
 int dev_policy(int fd, struct test_pinpage_policy policy);
 struct test_pinpage_counters dev_count(int fd, int id);
 struct test_pinpage_place dev_place(int fd, int id, size_t page);
+/* Of the first so many pages, at once. */
+int dev_places(int fd, int id, size_t pages, struct test_pinpage_place *places);
 uint64_t dev_pfn(int fd, int id, size_t page);
 int dev_misuse(int fd, unsigned int misuse);
 /* The device adds one to the word at @offset, so often. */

@@ -74,9 +74,6 @@ static bool next_run(struct cma_bulk *bulk, unsigned long *from,
 	return true;
 }
 
-#define for_each_run(bulk, from, to)				\
-	for (from = 0; next_run(bulk, &from, &to); from = to)
-
 /* Mark chunks that are free in the bitmap as used, up to what is wanted. */
 static bool reserve_chunks(struct cma_bulk *bulk)
 {
@@ -210,7 +207,7 @@ static void take_chunks(struct cma_bulk *bulk)
 		if (bulk->ctl.blocker < chunk_end(bulk, i))
 			drop_busy(bulk, i, i + 1);
 	}
-	for_each_run(bulk, from, to)
+	for (from = 0; next_run(bulk, &from, &to); from = to)
 		take_run(bulk, from, to);
 }
 
@@ -220,7 +217,7 @@ static int empty_and_take(struct cma_bulk *bulk)
 	unsigned long from, to;
 	int ret = 0;
 
-	for_each_run(bulk, from, to) {
+	for (from = 0; next_run(bulk, &from, &to); from = to) {
 		ret = empty_run(bulk, from, to);
 		if (ret)
 			break;
@@ -243,7 +240,7 @@ static int alloc_span(struct cma_bulk *bulk)
 	bulk->busy = NOT_BUSY;
 	if (!reserve_chunks(bulk))
 		return 0;
-	for_each_run(bulk, from, to)
+	for (from = 0; next_run(bulk, &from, &to); from = to)
 		scan_run(bulk, from, to);
 	from = find_first_bit(bulk->mine, bulk->nr_chunks);
 	if (from >= bulk->nr_chunks)

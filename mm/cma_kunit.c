@@ -436,4 +436,5 @@ static struct kunit_suite cma_suite = {
 	.name = "cma",
 	.test_cases = cma_cases,
 };
+
 kunit_test_suite(cma_suite);

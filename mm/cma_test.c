@@ -52,7 +52,7 @@ struct hold {
 
 /* An open file. */
 struct client {
-	struct mutex lock;
+	struct mutex lock;		/* of all that follows */
 	struct cma *cma;
 	u32 last_id;
 	struct list_head batches;
@@ -623,4 +623,5 @@ static struct miscdevice cma_test_device = {
 	.name = "cma_test",
 	.fops = &cma_test_fops,
 };
+
 builtin_misc_device(cma_test_device);

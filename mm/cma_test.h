@@ -19,14 +19,14 @@ struct cma_test_info {
 };
 
 /* How to go about it. Without a flag: GFP_KERNEL */
-#define CMA_TEST_NORETRY	(1 << 0)
-#define CMA_TEST_RETRY_MAYFAIL	(1 << 1)
-#define CMA_TEST_WARN		(1 << 2)	/* else __GFP_NOWARN */
-#define CMA_TEST_NOFAIL		(1 << 3)
-#define CMA_TEST_NOWAIT		(1 << 4)	/* no direct reclaim */
-#define CMA_TEST_COMP		(1 << 5)
-#define CMA_TEST_ZERO		(1 << 6)
-#define CMA_TEST_ACCOUNT	(1 << 7)	/* means nothing here */
+#define CMA_TEST_NORETRY	0x01
+#define CMA_TEST_RETRY_MAYFAIL	0x02
+#define CMA_TEST_WARN		0x04	/* else __GFP_NOWARN */
+#define CMA_TEST_NOFAIL		0x08
+#define CMA_TEST_NOWAIT		0x10	/* no direct reclaim */
+#define CMA_TEST_COMP		0x20
+#define CMA_TEST_ZERO		0x40
+#define CMA_TEST_ACCOUNT	0x80	/* means nothing here */
 
 enum cma_test_how {
 	CMA_TEST_ONE,		/* cma_alloc(), nr pages, aligned to order */

@@ -59,7 +59,19 @@ static void work(int seed)
 	_exit(done < ROUNDS / 10 ? 5 : 0);
 }
 
-TEST_TIMEOUT(concurrent, TEST_SECONDS)
+/* For its timeout only. */
+FIXTURE(concurrent) {
+};
+
+FIXTURE_SETUP(concurrent)
+{
+}
+
+FIXTURE_TEARDOWN(concurrent)
+{
+}
+
+TEST_F_TIMEOUT(concurrent, all, TEST_SECONDS)
 {
 	pid_t pids[WORKERS];
 	struct area area;

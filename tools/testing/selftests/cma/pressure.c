@@ -27,7 +27,19 @@ static int64_t mem_available(void)
 	return kib * 1024 / PAGE;
 }
 
-TEST_TIMEOUT(pressure, TEST_SECONDS)
+/* For its timeout only. */
+FIXTURE(pressure) {
+};
+
+FIXTURE_SETUP(pressure)
+{
+}
+
+FIXTURE_TEARDOWN(pressure)
+{
+}
+
+TEST_F_TIMEOUT(pressure, all, TEST_SECONDS)
 {
 	const uint64_t chunk = 256, spare = 8 * chunk * 16;
 	int64_t pages = mem_available(), before;

@@ -228,8 +228,6 @@ TEST_F_TIMEOUT(races, owners, TEST_SECONDS)
 /* A new image: the memory goes, while another process moves it, and the device too. */
 static void pin_and_exec(char *at)
 {
-	static char name[] = "true";
-	char *const args[] = { name, NULL };
 	char why[128];
 	int fd = device_open(why, sizeof(why));
 
@@ -237,8 +235,8 @@ static void pin_and_exec(char *at)
 		_exit(3);
 	/* Until somebody has begun to move it. */
 	sleep_ms(20);
-	execv("/bin/true", args);
-	execv("/usr/bin/true", args);
+	execl("/bin/true", "true", NULL);
+	execl("/usr/bin/true", "true", NULL);
 	_exit(4);
 }
 

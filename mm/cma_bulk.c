@@ -226,20 +226,12 @@ static int empty_and_take(struct cma_bulk *bulk)
 	return ret;
 }
 
-/*
- * One attempt at a span. Returns 0, or what ends the call: -EINTR, -ENOMEM, or
- * -EAGAIN. What could not be had is in bulk->err.
- */
-static int alloc_span(struct cma_bulk *bulk)
+/* What is reserved of this span, and is nobody else's to isolate. */
+static int alloc_claimed(struct cma_bulk *bulk)
 {
 	unsigned long from, to, start, end;
-	struct contig_claim claim;
 	int ret;
 
-	bulk->err = 0;
-	bulk->busy = NOT_BUSY;
-	if (!reserve_chunks(bulk))
-		return 0;
 	for (from = 0; next_run(bulk, &from, &to); from = to)
 		scan_run(bulk, from, to);
 	from = find_first_bit(bulk->mine, bulk->nr_chunks);
@@ -248,21 +240,37 @@ static int alloc_span(struct cma_bulk *bulk)
 	to = find_last_bit(bulk->mine, bulk->nr_chunks) + 1;
 	start = chunk_pfn(bulk, from);
 	end = chunk_end(bulk, to - 1);
-
-	if (!contig_claim(&claim, &bulk->ctl, start, end)) {
-		drop_chunks(bulk, from, to, -EBUSY);
-		return fatal_signal_pending(current) ? -EINTR : 0;
-	}
 	if (contig_isolate(&bulk->ctl, start, end, MIGRATE_CMA)) {
 		drop_chunks(bulk, from, to, -EBUSY);
 		bulk->busy = start;
-		ret = 0;
-	} else {
-		ret = empty_and_take(bulk);
-		undo_isolate_page_range(start, end, MIGRATE_CMA);
+		return 0;
 	}
-	contig_unclaim(&claim);
+	ret = empty_and_take(bulk);
+	undo_isolate_page_range(start, end, MIGRATE_CMA);
 	return ret;
+}
+
+/*
+ * One attempt at a span. Returns 0, or what ends the call: -EINTR, -ENOMEM, or
+ * -EAGAIN. What could not be had is in bulk->err.
+ */
+static int alloc_span(struct cma_bulk *bulk)
+{
+	struct contig_claim claim;
+	int ret = 0;
+
+	bulk->err = 0;
+	bulk->busy = NOT_BUSY;
+	if (!reserve_chunks(bulk))
+		return 0;
+	if (contig_claim(&claim, &bulk->ctl, bulk->base,
+			 bulk->base + bulk->span)) {
+		ret = alloc_claimed(bulk);
+		contig_unclaim(&claim);
+	} else {
+		drop_chunks(bulk, 0, bulk->nr_chunks, -EBUSY);
+	}
+	return fatal_signal_pending(current) ? -EINTR : ret;
 }
 
 static bool wait_for_busy(struct cma_bulk *bulk)

@@ -141,6 +141,17 @@ static enum contig_state folio_state(struct folio *folio)
 	return owners.refused ? CONTIG_REFUSED : CONTIG_MOVABLE;
 }
 
+/*
+ * Pages that migration has nothing to do with may be a driver's, who is told
+ * that they are still in use (free_contig_range()) when we refer to them as they
+ * are given back. New ones that wait for the LRU look the same: not told apart.
+ */
+static bool may_refer(struct page *page)
+{
+	return PageLRU(page) || __PageMovable(page) || PageHuge(page) ||
+	       pinpage_folio(page_folio(page));
+}
+
 /**
  * contig_page_state() - what is this page to somebody who wants its range?
  * @pfn: of the page, in an online section
@@ -169,6 +180,8 @@ enum contig_state contig_page_state(unsigned long pfn, unsigned long *nr)
 	if (PageReserved(page))
 		return CONTIG_UNMOVABLE;
 	folio = page_folio(page);
+	if (!may_refer(page))
+		return page_ref_count(page) ? CONTIG_REFERENCED : CONTIG_FREE;
 	if (!folio_try_get(folio)) {
 		/* In a pcp list, frozen by migration, or in a hugetlb pool */
 		return PageHuge(page) ? CONTIG_HUGETLB : CONTIG_FREE;

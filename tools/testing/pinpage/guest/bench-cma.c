@@ -174,7 +174,7 @@ static int pin_registered(char *at, unsigned int nr)
 {
 	struct test_pinpage_pin pin = {
 		.kind = TEST_PINPAGE_USER, .addr = (uintptr_t)at,
-		.len = nr * PAGE, .flags = TEST_PINPAGE_WRITE,
+		.len = nr * PAGE, .flags = TEST_PINPAGE_WRITE, .stride = 1,
 	};
 	int fd = open("/dev/pinpage_test", O_RDWR);
 
@@ -229,7 +229,7 @@ static void mount_disk(void)
 {
 	mkdir("/tmp/disk", 0700);
 	if (system("modprobe " DISK) ||
-	    system("mke2fs /dev/nullb0 524288 >/dev/null 2>&1") ||
+	    system("mke2fs -b 4096 /dev/nullb0 131072 >/dev/null 2>&1") ||
 	    mount("/dev/nullb0", "/tmp/disk", "ext4", 0, NULL))
 		die("the disk");
 }
@@ -605,9 +605,13 @@ static void kill_case(const char *how, int kind, int flags, int hold)
 {
 	uint64_t left = leave_one(), begin, free;
 	int order = __builtin_ctzll(block);
-	char *at = map(PAGE, -1), name[64];
+	char *at, name[64];
 	pid_t pid;
 
+	/* Shared, so that only the lock is in the way of who locks it. */
+	at = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (at == MAP_FAILED)
+		die("mmap");
 	*at = 1;
 	info();
 	free = area.free;

@@ -194,10 +194,8 @@ int place(struct area *area, void *at, uint64_t pfn)
 	return user_pfn(at) == pfn ? 0 : -EAGAIN;
 }
 
-void *page_at(struct area *area, uint64_t pfn)
+static void *fill_at(struct area *area, void *at, uint64_t pfn)
 {
-	void *at = map_anon(1);
-
 	if (!at)
 		return NULL;
 	fill(at, 1, pfn);
@@ -205,6 +203,19 @@ void *page_at(struct area *area, uint64_t pfn)
 		return at;
 	munmap(at, PAGE);
 	return NULL;
+}
+
+void *page_at(struct area *area, uint64_t pfn)
+{
+	return fill_at(area, map_anon(1), pfn);
+}
+
+void *shared_page_at(struct area *area, uint64_t pfn)
+{
+	void *at = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return fill_at(area, at == MAP_FAILED ? NULL : at, pfn);
 }
 
 int keep(struct area *area, void *at, int hold, unsigned int us)

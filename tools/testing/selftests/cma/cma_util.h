@@ -50,6 +50,7 @@ uint64_t leave_one(struct area *area);
 
 /* A page of ours, filled with a pattern, that stands at @pfn; or NULL. */
 void *page_at(struct area *area, uint64_t pfn);
+void *shared_page_at(struct area *area, uint64_t pfn);
 int place(struct area *area, void *at, uint64_t pfn);
 int keep(struct area *area, void *at, int hold, unsigned int us);
 int keep_immap(struct area *area, int file, unsigned int us);

@@ -36,8 +36,8 @@ static bool make_disk(void)
 {
 	mkdir(MOUNT, 0700);
 	return !system("modprobe " DISK " 2>/dev/null") &&
-	       (!system("mkfs.ext2 -q /dev/nullb0 20000 >/dev/null 2>&1") ||
-		!system("mke2fs /dev/nullb0 20000 >/dev/null 2>&1")) &&
+	       (!system("mkfs.ext2 -q -b 4096 /dev/nullb0 5000 >/dev/null 2>&1") ||
+		!system("mke2fs -b 4096 /dev/nullb0 5000 >/dev/null 2>&1")) &&
 	       !mount("/dev/nullb0", MOUNT, "ext4", 0, NULL);
 }
 

@@ -54,7 +54,10 @@ FIXTURE_SETUP(kill)
 	self->block = leave_one(&self->area);
 	ASSERT_NE(0, self->block);
 	self->left = area_free(&self->area);
-	self->at = page_at(&self->area, self->block + 5);
+	/* What the default waits for is the lock, and not who refers to it. */
+	self->at = variant->hold == CMA_TEST_LOCK ?
+		   shared_page_at(&self->area, self->block + 5) :
+		   page_at(&self->area, self->block + 5);
 	ASSERT_NE(NULL, self->at);
 	/* Until killed. */
 	ASSERT_EQ(0, write_number(WAIT_STEPS, 0x7fffffff));

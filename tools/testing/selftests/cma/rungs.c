@@ -88,8 +88,15 @@ TEST_F_TIMEOUT(rungs, movable, TEST_SECONDS)
 	}
 }
 
+/*
+ * The default waits for whoever has the page locked. A page of a file, for whose
+ * references nobody looks before.
+ */
 TEST_F_TIMEOUT(rungs, lock, TEST_SECONDS)
 {
+	munmap(self->at, PAGE);
+	self->at = shared_page_at(&self->area, self->block + 5);
+	ASSERT_NE(NULL, self->at);
 	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_LOCK, LONG_US));
 	EXPECT_EQ(-ENOMEM, take(&self->area, NORETRY));
 	EXPECT_EQ(-EBUSY, take_range(&self->area, self->block, NORETRY));
@@ -210,6 +217,9 @@ static struct owner own(void *at)
 		.addr = (uintptr_t)at,
 		.len = PAGE,
 		.flags = TEST_PINPAGE_WRITE,
+		.stride = 1,
+		/* The machine may stop for longer than a device may. */
+		.timeout_ms = 60000,
 	};
 	struct owner owner = { .fd = open("/dev/pinpage_test", O_RDWR), .id = -1 };
 

@@ -289,6 +289,9 @@ static int __init pinpage_who_init(void)
 {
 	struct dentry *dir = debugfs_lookup("pinpage", NULL);
 
+	/* Or not, without debugfs. */
+	if (IS_ERR_OR_NULL(dir))
+		return 0;
 	debugfs_create_file("who", 0600, dir, NULL, &who_fops);
 	dput(dir);
 	return 0;

@@ -12,6 +12,7 @@
 #include <linux/mm.h>
 #include <linux/ratelimit.h>
 #include <linux/seq_file.h>
+#include <linux/string.h>
 #include <linux/timekeeping.h>
 #include <trace/events/cma.h>
 
@@ -25,17 +26,67 @@ static_assert(PAGE_BLAME_REGISTERED == 1 && PAGE_BLAME_LOCKED == 2 &&
 
 static unsigned long free_pages_of(struct cma *cma)
 {
-	unsigned long flags, used;
+	unsigned long used;
 
-	spin_lock_irqsave(&cma->lock, flags);
+	spin_lock_irq(&cma->lock);
 	used = bitmap_weight(cma->bitmap, cma_bitmap_maxno(cma));
-	spin_unlock_irqrestore(&cma->lock, flags);
+	spin_unlock_irq(&cma->lock);
 	return cma->count - (used << cma->order_per_bit);
 }
 
+/* The next run of pages, from bit @from on, that nobody has allocated. */
+static bool next_free(struct cma *cma, unsigned long *from, unsigned long *to)
+{
+	unsigned long maxno = cma_bitmap_maxno(cma);
+
+	spin_lock_irq(&cma->lock);
+	*from = find_next_zero_bit(cma->bitmap, maxno, *from);
+	*to = find_next_bit(cma->bitmap, maxno, *from);
+	spin_unlock_irq(&cma->lock);
+	return *from < maxno;
+}
+
+static void add_owner(struct blame *sum, const char *name, unsigned long pages)
+{
+	unsigned int i;
+
+	for (i = 0; i < sum->nr_owners; i++)
+		if (!strcmp(sum->owners[i].name, name))
+			break;
+	if (i == BLAME_OWNERS)
+		return;
+	if (i == sum->nr_owners) {
+		strscpy(sum->owners[i].name, name);
+		sum->nr_owners++;
+	}
+	sum->owners[i].pages += pages;
+}
+
+static void add_blame(struct blame *sum, const struct blame *part)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_PAGE_BLAMES; i++)
+		sum->pages[i] += part->pages[i];
+	for (i = 0; i < part->nr_owners; i++)
+		add_owner(sum, part->owners[i].name, part->owners[i].pages);
+}
+
+/*
+ * Pages that have been allocated from the area are not in the way of anybody:
+ * there is no room where they are.
+ */
 static void blame_area(struct cma *cma, struct blame *blame, char *text)
 {
-	blame_range(cma->base_pfn, cma->base_pfn + cma->count, blame);
+	unsigned long from, to;
+	struct blame part;
+
+	memset(blame, 0, sizeof(*blame));
+	for (from = 0; next_free(cma, &from, &to); from = to) {
+		blame_range(cma->base_pfn + (from << cma->order_per_bit),
+			    cma->base_pfn + (to << cma->order_per_bit), &part);
+		add_blame(blame, &part);
+	}
 	blame_text(blame, text, BLAME_TEXT);
 }
 

@@ -144,12 +144,12 @@ static enum contig_state folio_state(struct folio *folio)
 /*
  * Pages that migration has nothing to do with may be a driver's, who is told
  * that they are still in use (free_contig_range()) when we refer to them as they
- * are given back. New ones that wait for the LRU look the same: not told apart.
+ * are given back. Those that wait for the LRU have a mapping, of some kind.
  */
-static bool may_refer(struct page *page)
+static bool may_refer(struct page *page, struct folio *folio)
 {
-	return PageLRU(page) || __PageMovable(page) || PageHuge(page) ||
-	       pinpage_folio(page_folio(page));
+	return PageLRU(page) || PageHuge(page) || READ_ONCE(folio->mapping) ||
+	       pinpage_folio(folio);
 }
 
 /**
@@ -180,7 +180,7 @@ enum contig_state contig_page_state(unsigned long pfn, unsigned long *nr)
 	if (PageReserved(page))
 		return CONTIG_UNMOVABLE;
 	folio = page_folio(page);
-	if (!may_refer(page))
+	if (!may_refer(page, folio))
 		return page_ref_count(page) ? CONTIG_REFERENCED : CONTIG_FREE;
 	if (!folio_try_get(folio)) {
 		/* In a pcp list, frozen by migration, or in a hugetlb pool */

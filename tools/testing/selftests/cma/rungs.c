@@ -185,7 +185,8 @@ TEST_F_TIMEOUT(rungs, around_a_pin, TEST_SECONDS)
 
 	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_PIN, 0));
 	for (rung = 0; rung < ALL_RUNGS; rung++) {
-		ASSERT_EQ(1, alloc_one(&self->area, half, 0, rung_flags[rung], &got));
+		ASSERT_EQ(1, alloc_one(&self->area, half, 0, rung_flags[rung], &got))
+			TH_LOG("%s", rung_names[rung]);
 		EXPECT_LT(self->block + 5, got.pfn);
 		EXPECT_EQ(0, release(&self->area, got.id));
 	}

@@ -430,9 +430,11 @@ TEST_F_TIMEOUT(importers, no_memory, TEST_SECONDS)
 	};
 	struct test_dmabuf_state state;
 	int fd, attach, map, i, failed = 0;
+	/* Opened before, since an open would fail as well. */
+	int switch_fd = open("/proc/self/make-it-fail", O_WRONLY | O_CLOEXEC);
 	char path[64];
 
-	if (write_text("/proc/self/make-it-fail", "0"))
+	if (switch_fd < 0)
 		SKIP(return, "no fault injection");
 	fd = buf_export(self->dev, SEGMENTS, SEGMENT_PAGES, TEST_DMABUF_SHARED);
 	ASSERT_LE(0, fd);
@@ -443,9 +445,9 @@ TEST_F_TIMEOUT(importers, no_memory, TEST_SECONDS)
 		ASSERT_EQ(0, write_text(path, settings[i][1]));
 	}
 	for (i = 0; i < 300; i++) {
-		write_text("/proc/self/make-it-fail", "1");
+		ASSERT_EQ(1, pwrite(switch_fd, "1", 1, 0));
 		map = buf_map(self->dev, attach, DMA_BIDIRECTIONAL);
-		write_text("/proc/self/make-it-fail", "0");
+		ASSERT_EQ(1, pwrite(switch_fd, "0", 1, 0));
 		if (map > 0) {
 			EXPECT_EQ(0, buf_unmap(self->dev, map));
 			continue;
@@ -453,6 +455,7 @@ TEST_F_TIMEOUT(importers, no_memory, TEST_SECONDS)
 		EXPECT_EQ(-ENOMEM, map);
 		failed++;
 	}
+	close(switch_fd);
 	write_text("/sys/kernel/debug/failslab/probability", "0");
 	write_text("/sys/kernel/debug/failslab/task-filter", "N");
 	write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "Y");

@@ -91,7 +91,8 @@ TEST_F_TIMEOUT(blame, now, TEST_SECONDS)
 		SKIP(return, "no debugfs");
 	EXPECT_EQ(NULL, strstr(read_blame(&self->area), "pinned"));
 	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_PIN, 0));
-	EXPECT_NE(NULL, strstr(read_blame(&self->area), "in the way: 1 pinned\n")) TH_LOG("%s", text);
+	EXPECT_NE(NULL, strstr(read_blame(&self->area), "in the way: 1 pinned\n"))
+		TH_LOG("%s", text);
 	letgo(&self->area);
 	*strchrnul(read_blame(&self->area), '\n') = 0;
 	EXPECT_EQ(NULL, strstr(text, "pinned"));

@@ -337,17 +337,20 @@ struct folio *contig_target(struct folio *src, unsigned long private)
 	return __folio_alloc(gfp, folio_order(src), mtc->nid, mtc->nmask);
 }
 
-/* Sleep for a step, twice as long as the last one. False: killed. */
+/*
+ * Sleep for a step, or a quarter less where a timer can be shared. The next one
+ * is twice as long. False: killed.
+ */
 static bool sleep_step(struct contig_ctl *ctl)
 {
-	unsigned int us = min(ctl->step_us, ctl->max_us);
-	ktime_t timeout = ns_to_ktime(us * NSEC_PER_USEC);
+	unsigned int us = min(ctl->step_us, ctl->max_us), slack = us / 4;
+	ktime_t timeout = ns_to_ktime((us - slack) * NSEC_PER_USEC);
 
 	ctl->steps_left--;
 	ctl->step_us = min(2 * us, ctl->max_us);
 	/* Not usleep_range_state(), which spins when a signal is pending */
 	set_current_state(TASK_KILLABLE);
-	schedule_hrtimeout_range(&timeout, us * (NSEC_PER_USEC / 4),
+	schedule_hrtimeout_range(&timeout, slack * NSEC_PER_USEC,
 				 HRTIMER_MODE_REL);
 	__set_current_state(TASK_RUNNING);
 	return !fatal_signal_pending(current);

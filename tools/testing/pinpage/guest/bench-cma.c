@@ -10,7 +10,7 @@
  * Case names: bulk/..., failfast/..., retry/..., kill/... and curve/SIZE/WHAT=N%,
  * of which N percent of the pageblocks have a page that is pinned by a stranger
  * (foreign) or by a pinpage system (registered), or sixteen pages that are dirty
- * and being written back, to a disk where that takes 20 ms (dirty).
+ * and being written back, to a disk where that takes 100 ms (dirty).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -46,9 +46,10 @@
 #define RETRIES		1000
 #define WINDOW_US	20000
 #define MAX_CALLS	1000
-#define DIRTY_RUN	16		/* pages in a pageblock */
+#define DIRTY_RUN	16		/* pages in a pageblock, */
+#define DIRTY_MANY	64		/* or more */
 #define DISK		"null_blk nr_devices=1 gb=1 bs=4096 memory_backed=1 irqmode=2 " \
-			"completion_nsec=20000000"
+			"completion_nsec=100000000"
 
 static bool ours;
 static int dev;
@@ -248,9 +249,9 @@ static void write_on(struct dirty *dirty)
 	}
 }
 
-static struct dirty put_dirty(unsigned int blocks, bool writing)
+static struct dirty put_dirty(unsigned int blocks, unsigned int run, bool writing)
 {
-	struct dirty dirty = { .pages = blocks * DIRTY_RUN };
+	struct dirty dirty = { .pages = blocks * run };
 	size_t i;
 
 	if (!blocks)
@@ -263,8 +264,8 @@ static struct dirty put_dirty(unsigned int blocks, bool writing)
 	if (fsync(dirty.file))
 		die("fsync");
 	for (i = 0; i < dirty.pages; i++)
-		if (!place(dirty.at + i * PAGE, spread(i / DIRTY_RUN, blocks) +
-			   7 + i % DIRTY_RUN * 3))
+		if (!place(dirty.at + i * PAGE, spread(i / run, blocks) +
+			   7 + i % run * 3))
 			die("place");
 	if (fsync(dirty.file))
 		die("fsync");
@@ -308,7 +309,8 @@ static uint64_t percentile(struct sample *sample, unsigned int percent)
 }
 
 /* @calls of one size, two thirds of the area at most; a nap between them. */
-static void measure(struct sample *sample, uint64_t pages, unsigned int calls, int flags)
+static void measure(struct sample *sample, uint64_t pages, unsigned int calls, int flags,
+		    unsigned int nap_us)
 {
 	int order = 63 - __builtin_clzll(pages);
 	struct cma_test_alloc got;
@@ -321,7 +323,7 @@ static void measure(struct sample *sample, uint64_t pages, unsigned int calls, i
 		got = alloc(CMA_TEST_ONE, pages, order, flags, 0);
 		sample->ns[sample->nr++] = got.ns;
 		sample->ok += got.got == 1;
-		nap(2000);
+		nap(nap_us);
 	}
 	release(0);
 	qsort(sample->ns, sample->nr, sizeof(*sample->ns), compare);
@@ -377,7 +379,7 @@ static struct obstacle build(enum what what, unsigned int percent)
 	struct obstacle o = { .nr = area.count / block * percent / 100, .fd = -1 };
 
 	if (what == DIRTY) {
-		o.dirty = put_dirty(o.nr, true);
+		o.dirty = put_dirty(o.nr, DIRTY_RUN, true);
 		return o;
 	}
 	o.at = put_pages(o.nr);
@@ -408,7 +410,7 @@ static void curve_point(enum what what, unsigned int percent, const struct size 
 	char name[64];
 
 	snprintf(name, sizeof(name), "curve/%s/%s=%u%%", size->name, what_name[what], percent);
-	measure(&sample, size->pages, size->calls, flags);
+	measure(&sample, size->pages, size->calls, flags, 2000);
 	sample_rows(name, how, &sample);
 	tear_down(&o);
 }
@@ -457,38 +459,32 @@ static void curves(void)
 	}
 }
 
-/* A file in each pageblock: clean, then under writeback all the time. */
+/* 2 MiB each, from an area full of page cache. */
+static void failfast_case(bool writing, int flags, const char *metric)
+{
+	struct dirty dirty = put_dirty(area.count / block, DIRTY_MANY, writing);
+	struct sample sample;
+	char name[64];
+
+	/* Time to write to all of it, before and in between. */
+	nap(200000);
+	measure(&sample, 512, 100, flags, 30000);
+	row("failfast/writeback", metric, percentile(&sample, 99));
+	snprintf(name, sizeof(name), "%s_ok", metric);
+	row("failfast/writeback", name, sample.ok);
+	drop_dirty(&dirty);
+}
+
 static void failfast(void)
 {
-	unsigned int blocks = area.count / block;
-	struct sample sample;
-	struct dirty dirty;
-
-	dirty = put_dirty(blocks, false);
-	measure(&sample, 512, 100, CMA_TEST_NORETRY);
-	if (ours) {
-		row("failfast/writeback", "p99_clean", percentile(&sample, 99));
-		row("failfast/writeback", "ok_clean", sample.ok);
+	if (!ours) {
+		failfast_case(false, 0, "base_p99_clean");
+		failfast_case(true, 0, "base_p99_writeback");
+		return;
 	}
-	drop_dirty(&dirty);
-
-	dirty = put_dirty(blocks, true);
-	nap(100000);
-	measure(&sample, 512, 100, CMA_TEST_NORETRY);
-	if (ours) {
-		row("failfast/writeback", "p99_writeback", percentile(&sample, 99));
-		row("failfast/writeback", "ok_writeback", sample.ok);
-	}
-	drop_dirty(&dirty);
-
-	dirty = put_dirty(blocks, true);
-	nap(100000);
-	measure(&sample, 512, 100, 0);
-	row("failfast/writeback", ours ? "default_p99_writeback" : "base_p99_writeback",
-	    percentile(&sample, 99));
-	row("failfast/writeback", ours ? "default_ok_writeback" : "base_ok_writeback",
-	    sample.ok);
-	drop_dirty(&dirty);
+	failfast_case(false, CMA_TEST_NORETRY, "p99_clean");
+	failfast_case(true, CMA_TEST_NORETRY, "p99_writeback");
+	failfast_case(true, 0, "default_p99_writeback");
 }
 
 /* Take all but one pageblock. Returns its pfn. */

@@ -639,6 +639,7 @@ static void core_test_pin_user(struct kunit *test)
 					       PINPAGE_UNMOVABLE, pages), 0);
 	/* Out of CMA first, where it was there; the first owner knows. */
 	page = owner->pages[1];
+	lru_add_drain_all();
 	KUNIT_EXPECT_PTR_EQ(test, pages[0], page);
 	KUNIT_EXPECT_EQ(test, page_ref_count(page),
 			1 + 2 * GUP_PIN_COUNTING_BIAS);

@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run test bench-move bench-cma bench-debug defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run test bench-idle bench-move bench-cma bench-debug defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -34,6 +34,10 @@ test: deps
 
 #:
 #: Benchmarks, in instructions, with rows in out/NAME.csv:
+#:   make bench-idle  what it costs everybody else; base and patched kernel
+bench-idle: guest-plain
+	@$S/bench-idle
+
 #:   make bench-move  moving registered pages against unpinned ones; registering
 bench-move: guest-plain
 	@$S/bench-move

@@ -41,6 +41,7 @@
 #define TEST_BATCH		512
 #define TEST_MAX_SYSTEMS	16
 #define TEST_PATIENCE		(30 * HZ)
+#define TEST_HUGE_PAGES		(1UL << (PMD_SHIFT - PAGE_SHIFT))
 
 static unsigned int nr_systems = 4;
 module_param(nr_systems, uint, 0444);
@@ -76,8 +77,10 @@ struct test_buffer {
 	u32 flags;
 	bool dead;			/* the device has let go */
 	unsigned long nr;
-	struct page **pages;		/* the device's view */
-	u64 *moves;			/* of each page; 0: it runs */
+	unsigned long entry;		/* pages that the device maps by one entry */
+	bool mapped;			/* its table is complete */
+	struct page **pages;		/* the device's view, at each entry */
+	u64 *moves;			/* likewise; 0: it runs */
 	/* KERNEL: the owner that the pages' private, index, mapping speak of. */
 	struct test_buffer *origin;
 	unsigned long origin_first;
@@ -119,6 +122,18 @@ static bool count_breach(struct test_buffer *b)
 #define breach(b, fmt, ...) \
 	WARN_ONCE(count_breach(b), "test_pinpage: " fmt "\n", ##__VA_ARGS__)
 
+/* Where in pages[] and moves[] is the entry that maps page @index? */
+static __always_inline unsigned long entry_of(const struct test_buffer *b,
+					      unsigned long index)
+{
+	return index & ~(b->entry - 1);
+}
+
+static struct page *device_page(const struct test_buffer *b, unsigned long index)
+{
+	return nth_page(b->pages[entry_of(b, index)], index & (b->entry - 1));
+}
+
 /* Nothing is held, and no allocation may start I/O. */
 static void check_context(struct test_buffer *b)
 {
@@ -150,11 +165,27 @@ static bool items_overlap(const struct pinpage_item *items, unsigned int nr,
 	return false;
 }
 
+/* An entry of several pages moves as a whole, and when it is there. */
+static bool parts_of_entries(const struct test_buffer *b,
+			     const struct pinpage_item *items, unsigned int nr)
+{
+	unsigned int i;
+
+	if (b->entry == 1)
+		return false;
+	for (i = 0; i < nr; i++)
+		if ((items[i].index | items[i].nr) & (b->entry - 1))
+			return true;
+	return !b->mapped;
+}
+
 static int refuse(struct test_buffer *b, const struct pinpage_item *items,
 		  unsigned int nr, enum migrate_mode mode)
 {
 	struct test_pinpage_policy *p = &b->policy;
 
+	if (parts_of_entries(b, items, nr))
+		return -EBUSY;
 	if (items_overlap(items, nr, p->busy_first, p->busy_nr))
 		return -EAGAIN;
 	if (p->refusals) {
@@ -177,7 +208,7 @@ static void pause_item(struct test_buffer *b, const struct pinpage_item *item,
 		return;
 	if (item->new)
 		breach(b, "prepare() of a page that moved already");
-	for (i = 0; i < item->nr; i++) {
+	for (i = 0; i < item->nr; i += b->entry) {
 		if (b->moves[item->index + i])
 			breach(b, "page %lu paused twice", item->index + i);
 		if (b->pages[item->index + i] != nth_page(item->page, i))
@@ -194,7 +225,7 @@ static void resume_item(struct test_buffer *b, const struct pinpage_item *item,
 
 	if (!item_in_range(b, item))
 		return;
-	for (i = 0; i < item->nr; i++) {
+	for (i = 0; i < item->nr; i += b->entry) {
 		if (b->moves[item->index + i] != token)
 			breach(b, "page %lu: complete() without its prepare()",
 			       item->index + i);
@@ -218,7 +249,7 @@ static void resume_items(struct test_buffer *b, const struct pinpage_item *items
 	unsigned int i;
 
 	if (nr && items[0].index < b->nr)
-		token = b->moves[items[0].index];
+		token = b->moves[entry_of(b, items[0].index)];
 	if (!token || FIELD_GET(MOVE_ITEMS, token) != nr ||
 	    FIELD_GET(MOVE_TASK, token) != (current->pid & 0xfffff))
 		breach(b, "complete() of %u items is not as prepare() was", nr);
@@ -317,7 +348,7 @@ static void test_complete(struct pinpage_set *set, struct pinpage_item *items,
 	b->count.completes++;
 	b->count.in_complete++;
 	if (nr && items[0].index < b->nr)
-		token = b->moves[items[0].index];
+		token = b->moves[entry_of(b, items[0].index)];
 	ms = FIELD_GET(MOVE_SLEEPS, token) ? b->policy.complete_ms : 0;
 	if (ms) {
 		spin_unlock(&b->lock);
@@ -344,7 +375,7 @@ static void set_owner_fields(struct page *page, struct test_buffer *b,
 
 static bool owner_fields_intact(struct test_buffer *b, unsigned long index)
 {
-	struct page *page = b->pages[index];
+	struct page *page = device_page(b, index);
 	struct test_buffer *origin = b->origin;
 
 	/* Those of a folio are those of its first page. */
@@ -454,6 +485,7 @@ static struct test_buffer *alloc_buffer(const struct test_pinpage_pin *pin)
 	b->flags = pin->flags;
 	b->set.timeout_ms = pin->timeout_ms;
 	b->nr = DIV_ROUND_UP_ULL(pin->len >> PAGE_SHIFT, pin->stride);
+	b->entry = pin->flags & TEST_PINPAGE_HUGE ? TEST_HUGE_PAGES : 1;
 	b->pages = kvcalloc(b->nr, sizeof(*b->pages), GFP_KERNEL);
 	b->moves = kvcalloc(b->nr, sizeof(*b->moves), GFP_KERNEL);
 	if (b->pages && b->moves)
@@ -647,14 +679,15 @@ static int with_page(struct test_buffer *b, unsigned long index, bool nonblock,
 
 	for (;;) {
 		spin_lock(&b->lock);
-		ret = b->dead ? -ENOENT : b->moves[index] ? -EBUSY : 0;
+		ret = b->dead ? -ENOENT :
+		      b->moves[entry_of(b, index)] ? -EBUSY : 0;
 		if (!ret)
 			fn(b, index, arg);
 		spin_unlock(&b->lock);
 		if (ret != -EBUSY || nonblock)
 			return ret;
 		ret = wait_event_killable_timeout(b->wait, READ_ONCE(b->dead) ||
-						  !READ_ONCE(b->moves[index]),
+						  !READ_ONCE(b->moves[entry_of(b, index)]),
 						  TEST_PATIENCE);
 		if (ret <= 0)
 			return ret ?: -ETIMEDOUT;
@@ -670,7 +703,7 @@ static void get_page_fn(struct test_buffer *b, unsigned long index, void *arg)
 {
 	struct page_get *get = arg;
 
-	get->page = b->pages[index];
+	get->page = device_page(b, index);
 	if (page_folio(get->page) != get->held)
 		get_page(get->page);
 }
@@ -735,6 +768,37 @@ static int set_buffer(struct test_buffer *b)
 	return ret;
 }
 
+/* Until the table is there, prepare() refuses: no page moves. */
+static int map_entries(struct test_buffer *b)
+{
+	unsigned long i;
+
+	for (i = 0; i < b->nr; i++)
+		if (b->pages[i] != device_page(b, i) ||
+		    folio_page_idx(page_folio(b->pages[i]), b->pages[i]) !=
+		    (i & (b->entry - 1)))
+			return -EINVAL;
+	spin_lock(&b->lock);
+	b->mapped = true;
+	spin_unlock(&b->lock);
+	return 0;
+}
+
+static int pin_user(struct test_buffer *b, const struct test_pinpage_pin *pin)
+{
+	int ret;
+
+	ret = pinpage_pin_user(&b->sys->system, &b->set, pin->addr, b->nr,
+			       pin->flags & TEST_PINPAGE_WRITE ? FOLL_WRITE : 0,
+			       set_flags(b), b->pages);
+	if (ret || b->entry == 1)
+		return ret;
+	ret = map_entries(b);
+	if (ret)
+		pinpage_unpin_user(&b->set, false);
+	return ret;
+}
+
 static int fill_buffer(struct test_file *file, struct test_buffer *b,
 		       const struct test_pinpage_pin *pin)
 {
@@ -743,9 +807,7 @@ static int fill_buffer(struct test_file *file, struct test_buffer *b,
 
 	test_time.pin_ns = ktime_get_ns();
 	if (b->kind == TEST_PINPAGE_USER) {
-		ret = pinpage_pin_user(&b->sys->system, &b->set, pin->addr, b->nr,
-				       pin->flags & TEST_PINPAGE_WRITE ? FOLL_WRITE : 0,
-				       set_flags(b), b->pages);
+		ret = pin_user(b, pin);
 		goto out;
 	}
 
@@ -834,6 +896,10 @@ static bool kind_takes(const struct test_pinpage_pin *pin, u32 flags)
 	    (flags & (TEST_PINPAGE_UNMOVABLE | TEST_PINPAGE_TWICE |
 		      TEST_PINPAGE_BAD_FLAGS) || pin->system || pin->timeout_ms))
 		return false;
+	if (flags & TEST_PINPAGE_HUGE &&
+	    (pin->kind != TEST_PINPAGE_USER ||
+	     (pin->len >> PAGE_SHIFT) % TEST_HUGE_PAGES))
+		return false;
 	return !(pin->kind == TEST_PINPAGE_USER && flags & TEST_PINPAGE_TWICE);
 }
 
@@ -916,13 +982,13 @@ static u64 count_misplaced(struct test_buffer *b, struct page **got)
 	u64 misplaced = 0;
 
 	for (i = 0; i < b->nr; i++)
-		misplaced += got[i] != b->pages[i];
+		misplaced += got[i] != device_page(b, i);
 	return misplaced;
 }
 
 static void copy_page_fn(struct test_buffer *b, unsigned long index, void *arg)
 {
-	*(struct page **)arg = b->pages[index];
+	*(struct page **)arg = device_page(b, index);
 }
 
 /*
@@ -1030,7 +1096,7 @@ struct page_access {
 static void access_page_fn(struct test_buffer *b, unsigned long index, void *arg)
 {
 	struct page_access *a = arg;
-	char *at = kmap_local_page(b->pages[index]);
+	char *at = kmap_local_page(device_page(b, index));
 
 	if (a->write)
 		memcpy(at + a->offset, a->data, a->len);
@@ -1101,7 +1167,7 @@ static void fill_page_fn(struct test_buffer *b, unsigned long index, void *arg)
 {
 	struct test_pinpage_fill *fill = arg;
 	u32 word = fill->offset / sizeof(u64), nr = fill->len / sizeof(u64);
-	u64 *at = kmap_local_page(b->pages[index]);
+	u64 *at = kmap_local_page(device_page(b, index));
 
 	test_pinpage_write(at + word, word, nr, fill->seed, index * fill->stride);
 	kunmap_local(at);
@@ -1111,7 +1177,7 @@ static void check_page_fn(struct test_buffer *b, unsigned long index, void *arg)
 {
 	struct test_pinpage_fill *fill = arg;
 	u32 word = fill->offset / sizeof(u64), nr = fill->len / sizeof(u64);
-	u64 *at = kmap_local_page(b->pages[index]);
+	u64 *at = kmap_local_page(device_page(b, index));
 
 	fill->bad_bytes += test_pinpage_compare(at + word, word, nr, fill->seed,
 						index * fill->stride);
@@ -1171,12 +1237,12 @@ static int place_of(struct test_buffer *b, unsigned long index,
 	if (b->dead) {
 		ret = -ENOENT;
 	} else {
-		page = b->pages[index];
+		page = device_page(b, index);
 		place->pfn = page_to_pfn(page);
 		place->refs = page_ref_count(compound_head(page));
 		if (folio_test_pinpage(page_folio(page)))
 			place->flags |= TEST_PINPAGE_FLAGGED;
-		if (b->moves[index])
+		if (b->moves[entry_of(b, index)])
 			place->flags |= TEST_PINPAGE_PAUSED;
 		else if (b->origin && owner_fields_intact(b, index))
 			place->flags |= TEST_PINPAGE_INTACT;
@@ -1448,7 +1514,7 @@ struct page_add {
 static void add_fn(struct test_buffer *b, unsigned long index, void *arg)
 {
 	struct page_add *add = arg;
-	void *at = kmap_local_page(b->pages[index]);
+	void *at = kmap_local_page(device_page(b, index));
 
 	atomic64_inc(at + add->offset);
 	kunmap_local(at);

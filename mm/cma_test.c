@@ -14,11 +14,13 @@
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/list.h>
+#include <linux/memory_hotplug.h>
 #include <linux/migrate.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/pageblock-flags.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
@@ -245,16 +247,38 @@ static long call(struct batch *batch, struct cma_test_alloc *alloc)
 		batch->cma = NULL;
 		batch->pages[0] = pfn_to_page(alloc->pfn);
 		ret = alloc_contig_range(alloc->pfn, alloc->pfn + alloc->nr,
-					 MIGRATE_CMA, gfp);
+					 alloc->how == CMA_TEST_MOVABLE ?
+					 MIGRATE_MOVABLE : MIGRATE_CMA, gfp);
 		return ret ?: 1;
 	}
+}
+
+/* Pageblocks get the type back that they are said to have. */
+static bool all_movable(unsigned long pfn, unsigned long nr)
+{
+	unsigned long end = pfn + nr;
+	struct page *page;
+	struct zone *zone = NULL;
+
+	if (!nr || end < pfn)
+		return false;
+	for (; pfn < end; pfn = pageblock_end_pfn(pfn)) {
+		page = pfn_to_online_page(pfn);
+		if (!page || (zone && page_zone(page) != zone) ||
+		    get_pageblock_migratetype(page) != MIGRATE_MOVABLE)
+			return false;
+		zone = page_zone(page);
+	}
+	return true;
 }
 
 static bool alloc_sane(struct client *client, struct cma_test_alloc *alloc)
 {
 	struct cma *cma = client->cma;
 
-	if (alloc->how > CMA_TEST_RANGE || alloc->nr > cma->count + 1)
+	if (alloc->how == CMA_TEST_MOVABLE)
+		return all_movable(alloc->pfn, alloc->nr);
+	if (!cma || alloc->how > CMA_TEST_RANGE || alloc->nr > cma->count + 1)
 		return false;
 	if (alloc->how != CMA_TEST_RANGE)
 		return true;
@@ -289,7 +313,7 @@ static int do_alloc(struct client *client, void __user *arg)
 
 	if (copy_from_user(&alloc, arg, sizeof(alloc)))
 		return -EFAULT;
-	if (!client->cma || !alloc_sane(client, &alloc))
+	if (!alloc_sane(client, &alloc))
 		return -EINVAL;
 	batch = new_batch(client, &alloc);
 	if (!batch)

@@ -33,6 +33,7 @@ enum cma_test_how {
 	CMA_TEST_BULK,		/* cma_alloc_bulk(), nr chunks of order, min */
 	CMA_TEST_LOOP,		/* nr times cma_alloc() of 2^order pages */
 	CMA_TEST_RANGE,		/* alloc_contig_range() of nr pages at pfn */
+	CMA_TEST_MOVABLE,	/* likewise, in movable pageblocks, no CMA */
 };
 
 struct cma_test_alloc {
@@ -40,7 +41,7 @@ struct cma_test_alloc {
 	__u32 flags;
 	__u64 nr;
 	__u64 min;
-	__u64 pfn;		/* in: RANGE; out: the first page */
+	__u64 pfn;		/* in: RANGE, MOVABLE; out: the first page */
 	__u32 order;
 	__u32 id;		/* out: to release it by; 0 if nothing was got */
 	__u64 limit_ns;		/* LOOP: begin nothing after so long; 0: never */

@@ -663,8 +663,12 @@ int pinpage_unpin_user(struct pinpage_set *set, bool make_dirty)
 		for (slot = chunk->slots; slot < chunk->slots + chunk->nr;
 		     slot++) {
 			page = pfn_to_page(slot_pfn(slot));
-			unpin_user_page_range_dirty_lock(page, slot_nr(slot),
-							 make_dirty);
+			if (chunk->singles && !make_dirty)
+				unpin_user_page(page);
+			else
+				unpin_user_page_range_dirty_lock(page,
+								 slot_nr(slot),
+								 make_dirty);
 		}
 		cond_resched();
 	}

@@ -6,21 +6,21 @@
  * a bucket (4 to 8 bytes). An xarray would cost a node of 576 bytes per
  * scattered page, and rhashtable 35 to 45 bytes a page; both were considered.
  *
- * The table grows and shrinks by one bucket at a time (linear hashing): with n
- * buckets, 2^L <= n < 2^(L+1), the bucket of a hash is its low L+1 bits or,
- * where that bucket does not exist yet, its low L bits. Adding bucket n splits
- * bucket n - 2^L, and nothing else.
+ * The 64 pages of a block, an aligned one, stand in the 64 buckets of a block:
+ * for pages side by side, hash and lock are found once for all of them.
  *
- * A stripe lock protects all buckets with the same value in the STRIPE_BITS
- * above LOW_BITS of the hash. There are at least MIN_BUCKETS, so a bucket and
+ * The table grows and shrinks by one block at a time (linear hashing): with n
+ * buckets, 2^L <= n < 2^(L+1), the bucket of a hash is its low L+1 bits or,
+ * where that bucket does not exist yet, its low L bits. Adding the block at
+ * bucket n splits the one at n - 2^L, and nothing else.
+ *
+ * A stripe lock protects all blocks with the same value in the STRIPE_BITS
+ * above LOW_BITS of the hash. There are at least MIN_BUCKETS, so a block and
  * the one that it is split into belong to the same stripe: a resize takes one
  * stripe lock at a time. That is also why nr_buckets can be read under any
  * stripe lock, though a resize holding another one may change it: the value
- * before and after lead to the same bucket, except for the hashes of the bucket
+ * before and after lead to the same bucket, except for the hashes of the block
  * that is being split, whose stripe the resize holds.
- *
- * Neighbouring pages stand in neighbouring buckets of one stripe: a set of
- * consecutive pages takes one lock per 64 of them.
  */
 #include <linux/hash.h>
 #include <linux/log2.h>
@@ -31,6 +31,7 @@
 #include "internal.h"
 
 #define LOW_BITS	6
+#define BLOCK		BIT(LOW_BITS)
 #define STRIPE_BITS	6
 #define NR_STRIPES	BIT(STRIPE_BITS)
 #define MIN_BITS	(LOW_BITS + STRIPE_BITS)
@@ -58,14 +59,23 @@ static unsigned long nr_buckets;
 static unsigned long nr_slots;
 static DEFINE_MUTEX(resize_mutex);
 
-static u32 index_hash(unsigned long pfn)
+static u32 hash_block(unsigned long block)
 {
 	/* The upper half: hash_64() on 32-bit leaves low bits unmixed. */
-	u32 block = ((pfn >> LOW_BITS) * GOLDEN_RATIO_64) >> 32;
+	return (block * GOLDEN_RATIO_64) >> 32;
+}
 
-	/* Rotated by block, or huge pages would all share one low value. */
-	return block << LOW_BITS |
-	       ((pfn + (block >> (32 - LOW_BITS))) & ((1U << LOW_BITS) - 1));
+/* Rotated by block, or huge pages would all share one place. */
+static unsigned int place_in_block(unsigned long pfn, u32 hash)
+{
+	return (pfn + (hash >> (32 - LOW_BITS))) & (BLOCK - 1);
+}
+
+static u32 index_hash(unsigned long pfn)
+{
+	u32 hash = hash_block(pfn >> LOW_BITS);
+
+	return hash << LOW_BITS | place_in_block(pfn, hash);
 }
 
 static spinlock_t *hash_stripe(u32 hash)
@@ -100,14 +110,14 @@ static __always_inline struct folio *slot_folio(const struct pinpage_slot *slot)
 	return page_folio(pfn_to_page(slot_pfn(slot)));
 }
 
-/* Caller holds the stripe lock of @hash. */
-static __always_inline void find_bucket(struct pinpage_bucket *bucket,
-					struct folio *folio, u32 hash)
+static __always_inline struct pinpage_bucket
+folio_bucket(struct pinpage_slot **head, struct folio *folio)
 {
-	bucket->pfn = folio_pfn(folio);
-	bucket->nr = folio_nr_pages(folio);
-	bucket->stripe = hash_stripe(hash);
-	bucket->head = hash_bucket(hash);
+	return (struct pinpage_bucket) {
+		.head = head,
+		.pfn = folio_pfn(folio),
+		.nr = folio_nr_pages(folio),
+	};
 }
 
 /**
@@ -122,9 +132,11 @@ void pinpage_index_lock(struct pinpage_bucket *bucket, struct folio *folio)
 	__acquires(bucket->stripe)
 {
 	u32 hash = index_hash(folio_pfn(folio));
+	spinlock_t *stripe = hash_stripe(hash);
 
-	spin_lock(hash_stripe(hash));
-	find_bucket(bucket, folio, hash);
+	spin_lock(stripe);
+	*bucket = folio_bucket(hash_bucket(hash), folio);
+	bucket->stripe = stripe;
 }
 
 void pinpage_index_unlock(struct pinpage_bucket *bucket)
@@ -149,21 +161,54 @@ static noinline spinlock_t *change_stripe(spinlock_t *held, spinlock_t *stripe)
 	return stripe;
 }
 
-/* The same is the case for neighbours. */
-static __always_inline spinlock_t *switch_stripe(spinlock_t *held,
-						 spinlock_t *stripe)
+/* The block that was used last, whose stripe is locked; none to begin with. */
+struct index_block {
+	unsigned long nr;
+	u32 hash;
+	struct pinpage_slot **buckets;
+	spinlock_t *stripe;
+};
+
+#define NO_BLOCK ((struct index_block) { .nr = ULONG_MAX })
+
+static noinline void change_block(struct index_block *block, unsigned long nr)
 {
-	return held == stripe ? held : change_stripe(held, stripe);
+	u32 hash = hash_block(nr);
+	spinlock_t *stripe = hash_stripe(hash << LOW_BITS);
+
+	if (block->stripe != stripe)
+		block->stripe = change_stripe(block->stripe, stripe);
+	block->nr = nr;
+	block->hash = hash;
+	block->buckets = hash_bucket(hash << LOW_BITS);
+}
+
+static void leave_block(struct index_block *block)
+{
+	change_stripe(block->stripe, NULL);
+	*block = NO_BLOCK;
+}
+
+/* The bucket of @pfn; its stripe is locked until another one is. */
+static __always_inline struct pinpage_slot **
+block_bucket(struct index_block *block, unsigned long pfn)
+{
+	if (unlikely(pfn >> LOW_BITS != block->nr))
+		change_block(block, pfn >> LOW_BITS);
+	return &block->buckets[place_in_block(pfn, block->hash)];
 }
 
 /* Does @slot clash with others in its folio? Is it the set's first one there? */
-static noinline int check_slot(struct pinpage_bucket *bucket, struct pinpage_slot *slot)
+static noinline int check_slot(struct pinpage_slot **head, struct folio *folio,
+			       struct pinpage_slot *slot)
 {
+	struct pinpage_bucket bucket = folio_bucket(head, folio);
 	struct pinpage_set *set = slot_set(slot);
 	unsigned long pfn = slot_pfn(slot);
 	struct pinpage_slot *other;
 
-	for (other = first_slot(bucket); other; other = next_slot(other, bucket)) {
+	for (other = first_slot(&bucket); other;
+	     other = next_slot(other, &bucket)) {
 		if ((slot_set(other)->flags ^ set->flags) & PINPAGE_KERNEL)
 			return -EINVAL;
 		if (slot_set(other) != set)
@@ -176,68 +221,64 @@ static noinline int check_slot(struct pinpage_bucket *bucket, struct pinpage_slo
 	return 0;
 }
 
-static __always_inline int insert_slot(struct pinpage_slot *slot, spinlock_t **held)
+static __always_inline int insert_slot(struct pinpage_slot *slot,
+				       struct index_block *block)
 {
 	struct folio *folio = slot_folio(slot);
-	u32 hash = index_hash(folio_pfn(folio));
-	struct pinpage_bucket bucket;
+	struct pinpage_slot **head = block_bucket(block, folio_pfn(folio));
 	int err;
 
-	*held = switch_stripe(*held, hash_stripe(hash));
-	find_bucket(&bucket, folio, hash);
 	if (folio_test_pinpage(folio)) {
-		err = check_slot(&bucket, slot);
+		err = check_slot(head, folio, slot);
 		if (err)
 			return err;
 	} else {
 		folio_set_pinpage(folio);
 	}
-	slot->next = *bucket.head;
-	*bucket.head = slot;
+	slot->next = *head;
+	*head = slot;
 	return 0;
 }
 
-/* Unlink @slot; the last one in a folio takes the flag with it. */
-static __always_inline void unlink_slot(struct pinpage_bucket *bucket,
+/* Unlink @slot, which is behind *@link; the last one in a folio takes the flag. */
+static __always_inline void unlink_slot(struct pinpage_slot **link,
 					struct pinpage_slot *slot,
 					struct folio *folio)
 {
-	struct pinpage_slot **link = bucket->head;
+	struct pinpage_bucket bucket = folio_bucket(link, folio);
 	struct pinpage_slot *other;
 	bool last = true;
 
-	while ((other = *link)) {
-		if (other == slot) {
-			*link = slot->next;
-			continue;
-		}
-		if (last && slot_is_in(other, bucket))
-			last = false;
-		link = &other->next;
-	}
-	if (last)
+	for (; (other = *link) != slot; link = &other->next)
+		last = last && !slot_is_in(other, &bucket);
+	*link = slot->next;
+	if (last && !skip_others(slot->next, &bucket))
 		folio_clear_pinpage(folio);
 }
 
+/*
+ * Isolated, its lru field is in use by a mover that has not asked us yet. It
+ * will learn that the set is leaving, and put the folio back.
+ */
+static void wait_isolated(struct index_block *block, struct folio *folio)
+{
+	leave_block(block);
+	wait_var_event(folio, !folio_test_isolated(folio));
+}
+
 static __always_inline void remove_slot(struct pinpage_slot *slot, bool kernel,
-					spinlock_t **held)
+					struct index_block *block)
 {
 	struct folio *folio = slot_folio(slot);
-	u32 hash = index_hash(folio_pfn(folio));
-	struct pinpage_bucket bucket;
+	unsigned long pfn = folio_pfn(folio);
+	struct pinpage_slot **head;
 
-	*held = switch_stripe(*held, hash_stripe(hash));
-	/*
-	 * Isolated, its lru field is in use by a mover that has not asked us
-	 * yet. It will learn that the set is leaving, and put the folio back.
-	 */
+	head = block_bucket(block, pfn);
 	while (kernel && folio_test_isolated(folio)) {
-		*held = switch_stripe(*held, NULL);
-		wait_var_event(folio, !folio_test_isolated(folio));
-		*held = switch_stripe(*held, hash_stripe(hash));
+		wait_isolated(block, folio);
+		head = block_bucket(block, pfn);
 	}
-	find_bucket(&bucket, folio, hash);
-	unlink_slot(&bucket, slot, folio);
+	unlink_slot(head, slot, folio);
 }
 
 /**
@@ -307,17 +348,17 @@ static void remove_slots(struct pinpage_set *set, struct pinpage_slot *end)
 {
 	bool kernel = set->flags & PINPAGE_KERNEL;
 	struct pinpage_chunk *chunk;
-	spinlock_t *held = NULL;
+	struct index_block block = NO_BLOCK;
 	unsigned int i;
 
 	for (chunk = set->chunks; chunk; chunk = chunk->next)
 		for (i = 0; i < chunk->nr; i++) {
 			if (&chunk->slots[i] == end)
 				goto out;
-			remove_slot(&chunk->slots[i], kernel, &held);
+			remove_slot(&chunk->slots[i], kernel, &block);
 		}
 out:
-	switch_stripe(held, NULL);
+	leave_block(&block);
 }
 
 /* Append to @to the slots of @from whose hash has the bit @high, in order. */
@@ -338,31 +379,36 @@ static void split_bucket(struct pinpage_slot **from, struct pinpage_slot **to,
 	*to = NULL;
 }
 
-/* Make bucket n exist, out of the lower one that has its slots so far. */
-static void add_bucket(unsigned long n)
+/* Make the block at bucket n exist, out of a lower one that has its slots. */
+static void add_block(unsigned long n)
 {
-	unsigned long high = 1UL << (fls_long(n) - 1);
+	unsigned long high = 1UL << (fls_long(n) - 1), i;
 	spinlock_t *stripe = hash_stripe(n);
 
 	spin_lock(stripe);
-	split_bucket(bucket_at(n - high), bucket_at(n), high);
-	WRITE_ONCE(nr_buckets, n + 1);
+	for (i = n; i < n + BLOCK; i++)
+		split_bucket(bucket_at(i - high), bucket_at(i), high);
+	WRITE_ONCE(nr_buckets, n + BLOCK);
 	spin_unlock(stripe);
 }
 
-/* The reverse. */
-static void drop_bucket(unsigned long n)
+static void join_buckets(struct pinpage_slot **to, struct pinpage_slot **from)
 {
-	unsigned long high = 1UL << (fls_long(n) - 1);
+	while (*to)
+		to = &(*to)->next;
+	*to = *from;
+	*from = NULL;
+}
+
+/* The reverse. */
+static void drop_block(unsigned long n)
+{
+	unsigned long high = 1UL << (fls_long(n) - 1), i;
 	spinlock_t *stripe = hash_stripe(n);
-	struct pinpage_slot **link;
 
 	spin_lock(stripe);
-	link = bucket_at(n - high);
-	while (*link)
-		link = &(*link)->next;
-	*link = *bucket_at(n);
-	*bucket_at(n) = NULL;
+	for (i = n; i < n + BLOCK; i++)
+		join_buckets(bucket_at(i - high), bucket_at(i));
 	WRITE_ONCE(nr_buckets, n);
 	spin_unlock(stripe);
 }
@@ -386,10 +432,10 @@ static void grow(unsigned long want)
 {
 	unsigned long n;
 
-	for (n = nr_buckets; n < want; n++) {
+	for (n = nr_buckets; n < want; n += BLOCK) {
 		if (add_segment(fls_long(n >> MIN_BITS)))
 			return;
-		add_bucket(n);
+		add_block(n);
 		cond_resched();
 	}
 }
@@ -431,7 +477,7 @@ static void shrink(unsigned long want, bool empty)
 		wait_for_lookups();
 	}
 	for (n = nr_buckets; n > want; cond_resched())
-		drop_bucket(--n);
+		drop_block(n -= BLOCK);
 	for (segment = fls_long((want - 1) >> MIN_BITS) + 1;
 	     segment < NR_SEGMENTS; segment++) {
 		kvfree(segments[segment]);
@@ -452,7 +498,8 @@ static void index_fit(long change)
 	mutex_lock(&resize_mutex);
 	empty = !nr_slots || !(nr_slots + change);
 	nr_slots += change;
-	want = clamp(nr_slots / LOAD, MIN_BUCKETS, MAX_BUCKETS);
+	want = clamp(round_down(nr_slots / LOAD, BLOCK), MIN_BUCKETS,
+		     MAX_BUCKETS);
 	/* Shrink late and to half, so that a buffer that comes and goes is cheap. */
 	if (want > nr_buckets && empty)
 		grow_empty(want);
@@ -485,22 +532,22 @@ static unsigned long count_slots(struct pinpage_set *set)
 int pinpage_index_insert(struct pinpage_set *set)
 {
 	unsigned long nr = count_slots(set);
+	struct index_block block = NO_BLOCK;
 	struct pinpage_chunk *chunk;
-	spinlock_t *held = NULL;
 	unsigned int i;
 	int err = 0;
 
 	index_fit(nr);
 	for (chunk = set->chunks; chunk; chunk = chunk->next)
 		for (i = 0; i < chunk->nr; i++) {
-			err = insert_slot(&chunk->slots[i], &held);
+			err = insert_slot(&chunk->slots[i], &block);
 			if (err)
 				goto undo;
 		}
-	switch_stripe(held, NULL);
+	leave_block(&block);
 	return 0;
 undo:
-	switch_stripe(held, NULL);
+	leave_block(&block);
 	remove_slots(set, &chunk->slots[i]);
 	index_fit(-(long)nr);
 	return err;

@@ -707,14 +707,17 @@ static void move_refs(struct folio *dst, struct folio *src, int refs, int pins)
 
 /*
  * A pinned anonymous page is exclusive for as long as it is pinned. Unmapping
- * has left the mark on @src: its entry may be zapped before it is restored.
+ * has left the mark on @src: its entry may be zapped before it is restored. The
+ * first page's stands for all of a folio that is mapped as a whole, and is as
+ * good as its own for any other page that GUP has pinned.
  */
 static void move_exclusive(struct folio *dst, struct folio *src)
 {
 	long i, nr = folio_nr_pages(src);
 
 	/* folio_migrate_flags() has brought that of the first page. */
-	if (nr == 1 || !folio_test_anon(dst) || folio_test_hugetlb(src))
+	if (nr == 1 || !folio_test_anon(dst) || folio_test_hugetlb(src) ||
+	    PageAnonExclusive(&dst->page))
 		return;
 	for (i = 1; i < nr; i++)
 		if (PageAnonExclusive(folio_page(src, i)))

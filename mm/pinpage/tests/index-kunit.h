@@ -531,18 +531,18 @@ static void index_test_move_run(struct kunit *test)
 	index_expect_empty(test);
 }
 
-/* Add the next bucket, or drop the last. False without memory. */
+/* Add the next block, or drop the last. False without memory. */
 static bool index_step(bool up)
 {
 	bool done = true;
 
 	mutex_lock(&resize_mutex);
 	if (!up)
-		drop_bucket(nr_buckets - 1);
+		drop_block(nr_buckets - BLOCK);
 	else if (add_segment(fls_long(nr_buckets >> MIN_BITS)))
 		done = false;
 	else
-		add_bucket(nr_buckets);
+		add_block(nr_buckets);
 	mutex_unlock(&resize_mutex);
 	return done;
 }
@@ -558,19 +558,24 @@ static unsigned long index_misplaced(unsigned long b)
 	return wrong;
 }
 
-/* After a step to or from bucket @b, look at the two that it concerns. */
-static unsigned long index_misplaced_by(unsigned long b)
+/* After a step to or from the block at @n, look at the two that it concerns. */
+static unsigned long index_misplaced_by(unsigned long n)
 {
-	unsigned long low = b - (1UL << (fls_long(b) - 1));
+	unsigned long high = 1UL << (fls_long(n) - 1), b, wrong = 0;
 
-	return index_misplaced(low) + (b < nr_buckets ? index_misplaced(b) : 0);
+	for (b = n; b < n + BLOCK; b++) {
+		wrong += index_misplaced(b - high);
+		if (b < nr_buckets)
+			wrong += index_misplaced(b);
+	}
+	return wrong;
 }
 
 /* At sizes around powers of two, and some others, look at all. */
 static bool index_look_closer(unsigned long n)
 {
-	return !(n % 499) || is_power_of_2(n) || is_power_of_2(n - 1) ||
-	       is_power_of_2(n + 1);
+	return !(n / BLOCK % 9) || is_power_of_2(n) ||
+	       is_power_of_2(n - BLOCK) || is_power_of_2(n + BLOCK);
 }
 
 static void index_resize_to(struct kunit *test, unsigned long size,
@@ -582,7 +587,7 @@ static void index_resize_to(struct kunit *test, unsigned long size,
 
 	while (nr_buckets != size) {
 		KUNIT_ASSERT_TRUE(test, index_step(up));
-		wrong += index_misplaced_by(up ? nr_buckets - 1 : nr_buckets);
+		wrong += index_misplaced_by(up ? nr_buckets - BLOCK : nr_buckets);
 		if (index_look_closer(nr_buckets))
 			wrong += index_disordered(fixture->pages,
 						  fixture->nr_pages, s, nested);
@@ -601,10 +606,10 @@ static void index_test_resize(struct kunit *test)
 
 	for (i = 0; i < 3; i++)
 		s[i] = index_add(test, pages, 600);
-	index_resize_to(test, 4 * MIN_BUCKETS + 3, s, 3);
+	index_resize_to(test, 4 * MIN_BUCKETS + 3 * BLOCK, s, 3);
 	s[3] = index_add(test, pages, 600);
-	index_resize_to(test, 2 * MIN_BUCKETS - 2, s, 4);
-	index_resize_to(test, 2 * MIN_BUCKETS + 2, s, 4);
+	index_resize_to(test, 2 * MIN_BUCKETS - 2 * BLOCK, s, 4);
+	index_resize_to(test, 2 * MIN_BUCKETS + 2 * BLOCK, s, 4);
 	index_resize_to(test, size, s, 4);
 	for (i = 0; i < 4; i++)
 		index_del(s[i]);
@@ -620,10 +625,10 @@ static void index_test_fit(struct kunit *test)
 	struct index_set *s = index_add(test, index_pages(test, 100), 100);
 	unsigned long size = nr_buckets;
 
-	index_fit(LOAD * size - nr_slots);
+	index_fit(LOAD * (size + BLOCK) - 1 - nr_slots);
 	KUNIT_EXPECT_EQ(test, nr_buckets, size);
-	index_fit(LOAD);
-	KUNIT_EXPECT_EQ(test, nr_buckets, size + 1);
+	index_fit(1);
+	KUNIT_EXPECT_EQ(test, nr_buckets, size + BLOCK);
 	index_fit(16 * unit - nr_slots);
 	KUNIT_EXPECT_EQ(test, nr_buckets, 16 * MIN_BUCKETS);
 	KUNIT_EXPECT_EQ(test, pinpage_index_memory(), 16 * bytes);

@@ -111,11 +111,11 @@ static uint64_t move_all(char *at, unsigned long step)
 	return took;
 }
 
-static unsigned int pin(char *at, __u32 kind)
+static unsigned int pin(char *at, __u32 kind, __u32 flags)
 {
 	struct test_pinpage_pin pin = {
 		.addr = (uintptr_t)at, .len = BYTES, .kind = kind, .stride = 1,
-		.flags = TEST_PINPAGE_WRITE,
+		.flags = TEST_PINPAGE_WRITE | flags,
 	};
 
 	if (ioctl(fd, TEST_PINPAGE_PIN, &pin))
@@ -139,7 +139,7 @@ static uint64_t pin_all(char *at, __u32 kind)
 	int round;
 
 	for (round = 0; round < ROUNDS; round++) {
-		unpin(pin(at, kind));
+		unpin(pin(at, kind, 0));
 		if (ioctl(fd, TEST_PINPAGE_TIME, &spent))
 			die("time");
 		took = least(took, spent.pin_ns + spent.unpin_ns);
@@ -165,7 +165,8 @@ static void bench(const char *size, bool huge)
 
 	move(at, step, 0);
 	unpinned = move_all(at, step);
-	id = pin(at, TEST_PINPAGE_USER);
+	/* A device that maps huge pages has an entry for each. */
+	id = pin(at, TEST_PINPAGE_USER, huge ? TEST_PINPAGE_HUGE : 0);
 	registered = move_all(at, step);
 	unpin(id);
 	snprintf(name, sizeof(name), "move/%s", size);

@@ -12,17 +12,16 @@
 #include "../kselftest_harness.h"
 #include "pinpage_util.h"
 
-#define NR	1024
+#define NR	128
 #define TAKE	2048
-#define TRIES	64
+#define AT	(TAKE / 2)		/* in the area: the first allocation meets it */
 
 FIXTURE(cma) {
-	int fd;
+	int fd, contig;
 	struct cma cma;
 	size_t taken;
 	char *at;
-	size_t first;		/* the first page in CMA, */
-	size_t nr;		/* and how many follow it there */
+	size_t first, nr;		/* pages that are in CMA */
 };
 
 FIXTURE_VARIANT(cma) {
@@ -31,24 +30,6 @@ FIXTURE_VARIANT(cma) {
 
 FIXTURE_VARIANT_ADD(cma, anon) { .anon = true };
 FIXTURE_VARIANT_ADD(cma, shmem) { .anon = false };
-
-/* The longest run of pages in CMA. */
-static void find_run(struct _test_data_cma *self)
-{
-	size_t i, begin = 0;
-
-	self->nr = 0;
-	for (i = 0; i < NR; i++) {
-		if (!in_cma(&self->cma, user_pfn(self->at + i * PAGE))) {
-			begin = i + 1;
-			continue;
-		}
-		if (i + 1 - begin > self->nr) {
-			self->first = begin;
-			self->nr = i + 1 - begin;
-		}
-	}
-}
 
 static bool map_filled(struct _test_data_cma *self, bool anon)
 {
@@ -67,35 +48,26 @@ static bool map_filled(struct _test_data_cma *self, bool anon)
 	return true;
 }
 
-/*
- * The allocator decides who gets pages of CMA, and when: ask on both nodes, and
- * hold what it gives, until some of it is.
- */
 FIXTURE_SETUP(cma)
 {
-	char why[128], *filler[TRIES];
-	int tries;
+	char why[128];
+	size_t i;
 
+	self->contig = contig_open();
+	if (self->contig < 0)
+		SKIP(return, "needs CONFIG_CMA_TEST");
 	self->fd = device_open(why, sizeof(why));
 	if (self->fd < 0)
 		SKIP(return, "%s", why);
 	if (!find_cma(&self->cma))
 		SKIP(return, "no CMA area in debugfs");
-	for (tries = 0; tries < TRIES; tries++) {
-		prefer_node(tries % 2);
-		ASSERT_TRUE(map_filled(self, variant->anon));
-		find_run(self);
-		if (self->nr >= 16)
-			break;
-		filler[tries] = self->at;
-	}
-	prefer_node(-1);
-	if (tries == TRIES)
-		self->at = NULL;
-	while (tries--)
-		munmap(filler[tries], NR * PAGE);
-	if (!self->at)
-		SKIP(return, "the allocator gives no pages of CMA");
+	ASSERT_TRUE(map_filled(self, variant->anon));
+	/* The first ones and the last ones are elsewhere. */
+	self->first = 16;
+	self->nr = NR - 32;
+	for (i = 0; i < self->nr; i++)
+		ASSERT_EQ(0, contig_place(self->contig, self->at + (self->first + i) * PAGE,
+					  self->cma.base + AT + i));
 }
 
 FIXTURE_TEARDOWN(cma)
@@ -106,6 +78,7 @@ FIXTURE_TEARDOWN(cma)
 		munmap(self->at, NR * PAGE);
 	}
 	close(self->fd);
+	close(self->contig);
 }
 
 static int pin_run(struct _test_data_cma *self, int kind, int flags)
@@ -262,8 +235,6 @@ TEST_F_TIMEOUT(cma, plain_pin_stays, TEST_SECONDS)
 	uint64_t pfn;
 	int id;
 
-	if (self->nr > 16)
-		self->nr = 16;
 	id = pin_run(self, TEST_PINPAGE_PLAIN, TEST_PINPAGE_WRITE);
 	ASSERT_GT(id, 0);
 	pfn = dev_pfn(self->fd, id, 0);

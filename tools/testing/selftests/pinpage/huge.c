@@ -244,6 +244,31 @@ TEST_F_TIMEOUT(huge, whole, TEST_SECONDS)
 	EXPECT_EQ(0, dev_unpin(self->fd, id));
 }
 
+/* A device that maps huge pages gives way with all of one, or not at all. */
+TEST_F_TIMEOUT(huge, huge_entries, TEST_SECONDS)
+{
+	struct test_pinpage_counters count;
+	bool whole = self->folio >= HUGE_PAGES;
+	int id = dev_pin_range(self->fd, TEST_PINPAGE_USER, self->at, NR,
+			       TEST_PINPAGE_WRITE | TEST_PINPAGE_HUGE, 0);
+
+	EXPECT_EQ(-EINVAL, dev_pin_range(self->fd, TEST_PINPAGE_USER, self->at,
+					 HUGE_PAGES + 1, TEST_PINPAGE_HUGE, 0));
+	if (!whole) {
+		EXPECT_EQ(-EINVAL, id);
+		return;
+	}
+	ASSERT_GT(id, 0);
+	expect_moves(_metadata, self, true);
+	expect_part(_metadata, self, id, 0, NR);
+	count = dev_count(self->fd, id);
+	EXPECT_EQ(2 * NR, count.moved);
+	ASSERT_EQ(0, dev_fill(self->fd, id, NR, SEED_DEVICE));
+	EXPECT_EQ(0, user_check(self->at, NR, SEED_DEVICE));
+	EXPECT_EQ(0, dev_order(self->fd, id));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+}
+
 /* A page here, some there, across the border of two folios. */
 TEST_F_TIMEOUT(huge, parts, TEST_SECONDS)
 {
@@ -427,9 +452,8 @@ TEST_F_TIMEOUT(huge, munmap, TEST_SECONDS)
 
 /* Kernel-owned folios, which only CMA and memory offline want out of the way. */
 FIXTURE(owned) {
-	int fd;
+	int fd, contig;
 	struct cma cma;
-	size_t taken;
 	int ids[128], nr;
 };
 
@@ -474,6 +498,9 @@ FIXTURE_SETUP(owned)
 	self->fd = device_open(why, sizeof(why));
 	if (self->fd < 0)
 		SKIP(return, "%s", why);
+	self->contig = contig_open();
+	if (self->contig < 0)
+		SKIP(return, "needs CONFIG_CMA_TEST");
 	if (!find_cma(&self->cma))
 		SKIP(return, "no CMA area in debugfs");
 	do {
@@ -494,10 +521,31 @@ FIXTURE_SETUP(owned)
 
 FIXTURE_TEARDOWN(owned)
 {
-	cma_give(&self->cma, self->taken);
+	close(self->contig);
 	while (self->nr)
 		EXPECT_EQ(0, dev_unpin(self->fd, self->ids[--self->nr]));
 	close(self->fd);
+}
+
+/* Take what the pages are in, in steps that no folio goes across. */
+static int take_them(struct _test_data_owned *self, int id)
+{
+	const uint64_t step = 2 * HUGE_PAGES, end = self->cma.base + self->cma.count;
+	uint64_t pfn, from, to;
+	int ret = 0;
+	size_t i;
+
+	for (i = 0; i < NR && ret >= 0; i++) {
+		pfn = dev_pfn(self->fd, id, i);
+		if (!in_cma(&self->cma, pfn))
+			continue;
+		from = pfn & ~(step - 1);
+		to = from + step < end ? from + step : end;
+		if (from < self->cma.base)
+			from = self->cma.base;
+		ret = contig_take(self->contig, from, to - from, true);
+	}
+	return ret < 0 ? ret : 0;
 }
 
 TEST_F_TIMEOUT(owned, cma, TEST_SECONDS)
@@ -508,12 +556,11 @@ TEST_F_TIMEOUT(owned, cma, TEST_SECONDS)
 		.kind = TEST_PINPAGE_KERNEL, .flags = TEST_PINPAGE_FROM, .from = id,
 		.addr = 3 * PAGE, .len = (NR - 6) * PAGE, .system = 1,
 	};
-	size_t i, take = 4 * HUGE_PAGES;
+	size_t i;
 
 	second = dev_pin(self->fd, share);
 	ASSERT_GT(second, 0);
-	while (owned_inside(self, id) && !cma_take_patiently(&self->cma, take))
-		self->taken += take;
+	EXPECT_EQ(0, take_them(self, id));
 	EXPECT_EQ(0, owned_inside(self, id));
 	EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_DEVICE));
 	for (i = 0; i < NR; i++)

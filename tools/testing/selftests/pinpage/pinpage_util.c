@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <mm/cma_test.h>
+
 #include "pinpage_util.h"
 
 int device_open(char *why, size_t len)
@@ -498,6 +500,39 @@ static int cma_write(const struct cma *cma, const char *what, size_t pages)
 int cma_take(const struct cma *cma, size_t pages)
 {
 	return cma_write(cma, "alloc", pages);
+}
+
+int contig_open(void)
+{
+	int fd = open("/dev/cma_test", O_RDWR | O_CLOEXEC);
+	struct cma_test_info info = {};
+
+	if (fd < 0)
+		return -errno;
+	/* The largest area, if there is one; what needs it will say so. */
+	ioctl(fd, CMA_TEST_INFO, &info);
+	return fd;
+}
+
+int contig_take(int fd, uint64_t pfn, uint64_t pages, bool in_cma)
+{
+	struct cma_test_alloc alloc = {
+		.how = in_cma ? CMA_TEST_RANGE : CMA_TEST_MOVABLE, .pfn = pfn, .nr = pages,
+	};
+	int ret = do_ioctl(fd, CMA_TEST_ALLOC, &alloc);
+
+	return ret ? ret : alloc.got < 0 ? (int)alloc.got : (int)alloc.id;
+}
+
+int contig_place(int fd, void *at, uint64_t pfn)
+{
+	struct cma_test_place place = { .addr = (uintptr_t)at, .pfn = pfn };
+	int tries, ret = -EBUSY;
+
+	/* Somebody may look at the page in between. */
+	for (tries = 10; ret == -EBUSY && tries; tries--)
+		ret = do_ioctl(fd, CMA_TEST_PLACE, &place);
+	return ret;
 }
 
 int cma_take_patiently(const struct cma *cma, size_t pages)

@@ -13,6 +13,7 @@
 #define TEST_SECONDS	900
 
 #define PAGE		((size_t)4096)
+#define PAGEBLOCK	512			/* pages */
 
 /* include/linux/kernel-page-flags.h, which is not exported */
 #define KPF_PINPAGE	43
@@ -102,6 +103,11 @@ int cma_take(const struct cma *cma, size_t pages);
 /* Reclaim may have a page in its hands for a moment: over and over, for a second. */
 int cma_take_patiently(const struct cma *cma, size_t pages);
 void cma_give(const struct cma *cma, size_t pages);
+/* alloc_contig_range(), by /dev/cma_test; held until it is closed. */
+int contig_open(void);
+int contig_take(int fd, uint64_t pfn, uint64_t pages, bool in_cma);
+/* Move a page of ours to a place in the largest area. */
+int contig_place(int fd, void *at, uint64_t pfn);
 
 /* Milliseconds of CLOCK_MONOTONIC. */
 uint64_t now_ms(void);

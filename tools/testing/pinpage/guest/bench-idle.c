@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What does it cost everybody else, when nothing is registered? bench-idle METRIC
+ * prints rows "case,METRIC,value" in ns of guest time, which --icount makes
+ * instructions. Of each case the least of ROUNDS counts: interrupts and the like
+ * only add to it. Two kernels of the same configuration run it, one of them the
+ * base; where pages lie must not differ by more than chance, so each case takes
+ * its memory anew, in the same order.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mm/gup_test.h"
+
+#define PAGE	4096UL
+#define HUGE	(512 * PAGE)
+#define BYTES	(64UL << 20)
+#define PAGES	(BYTES / PAGE)
+#define ROUNDS	7
+
+static const char *metric;
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
+static void row(const char *name, uint64_t value)
+{
+	printf("%s,%s,%llu\n", name, metric, (unsigned long long)value);
+	fflush(stdout);
+}
+
+static void least(uint64_t *best, uint64_t took)
+{
+	if (!*best || took < *best)
+		*best = took;
+}
+
+static char *map(bool huge)
+{
+	char *at = mmap(NULL, BYTES + HUGE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED)
+		die("mmap");
+	at = (char *)(((uintptr_t)at + HUGE - 1) & ~(HUGE - 1));
+	if (madvise(at, BYTES, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
+		die("madvise");
+	return at;
+}
+
+static void touch(char *at, unsigned long step)
+{
+	unsigned long i;
+
+	for (i = 0; i < BYTES; i += step)
+		at[i] = 1;
+}
+
+static void drop(char *at)
+{
+	if (madvise(at, BYTES, MADV_DONTNEED))
+		die("madvise");
+}
+
+static void page_fault(const char *name, bool huge)
+{
+	uint64_t best = 0, start;
+	char *at = map(huge);
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		drop(at);
+		start = now();
+		touch(at, huge ? HUGE : PAGE);
+		least(&best, now() - start);
+	}
+	munmap(at, BYTES);
+	row(name, best);
+}
+
+/* The child waits for a byte, so that fork() and exit() are told apart. */
+static void fork_exit(const char *fork_name, const char *exit_name, bool huge)
+{
+	uint64_t forked = 0, gone = 0, start;
+	char *at = map(huge), byte;
+	int fds[2], i;
+	pid_t pid;
+
+	touch(at, PAGE);
+	for (i = 0; i < ROUNDS; i++) {
+		if (pipe(fds))
+			die("pipe");
+		start = now();
+		pid = fork();
+		if (!pid) {
+			if (read(fds[0], &byte, 1) != 1)
+				_exit(1);
+			_exit(0);
+		}
+		least(&forked, now() - start);
+		if (pid < 0)
+			die("fork");
+		/* It begins to wait. */
+		usleep(10000);
+		start = now();
+		if (write(fds[1], "", 1) != 1 || waitpid(pid, NULL, 0) != pid)
+			die("child");
+		least(&gone, now() - start);
+		close(fds[0]);
+		close(fds[1]);
+	}
+	munmap(at, BYTES);
+	row(fork_name, forked);
+	row(exit_name, gone);
+}
+
+static void gup(const char *name, unsigned long cmd)
+{
+	struct gup_test gup = { .size = BYTES, .nr_pages_per_call = PAGES, .gup_flags = 1 };
+	int fd = open("/sys/kernel/debug/gup_test", O_RDWR), i;
+	char *at = map(false);
+	uint64_t best = 0;
+
+	if (fd < 0)
+		die("gup_test");
+	touch(at, PAGE);
+	for (i = 0; i < ROUNDS; i++) {
+		gup.addr = (uintptr_t)at;
+		gup.size = BYTES;
+		if (ioctl(fd, cmd, &gup))
+			die("gup_test");
+		least(&best, (gup.get_delta_usec + gup.put_delta_usec) * 1000);
+	}
+	munmap(at, BYTES);
+	close(fd);
+	row(name, best);
+}
+
+static void move_to(char *at, unsigned long step, int node)
+{
+	static void *pages[PAGES];
+	static int nodes[PAGES], status[PAGES];
+	unsigned long i, nr = BYTES / step;
+
+	for (i = 0; i < nr; i++) {
+		pages[i] = at + i * step;
+		nodes[i] = node;
+	}
+	if (syscall(__NR_move_pages, 0, nr, pages, nodes, status, 2))
+		die("move_pages");
+	for (i = 0; i < nr; i++)
+		if (status[i] != node)
+			exit(1);
+}
+
+static void migration(const char *name, bool huge)
+{
+	unsigned long step = huge ? HUGE : PAGE;
+	uint64_t best = 0, start;
+	char *at = map(huge);
+	int i;
+
+	touch(at, PAGE);
+	move_to(at, step, 0);
+	for (i = 0; i < ROUNDS; i++) {
+		start = now();
+		move_to(at, step, 1);
+		move_to(at, step, 0);
+		least(&best, now() - start);
+	}
+	munmap(at, BYTES);
+	row(name, best);
+}
+
+static uint64_t event(const char *name)
+{
+	char line[128];
+	uint64_t value = 0;
+	FILE *f = fopen("/proc/vmstat", "r");
+	size_t len = strlen(name);
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, len) && line[len] == ' ')
+			value = strtoull(line + len, NULL, 10);
+	if (f)
+		fclose(f);
+	return value;
+}
+
+static void compact(void)
+{
+	int fd = open("/proc/sys/vm/compact_memory", O_WRONLY);
+
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		die("compact_memory");
+	close(fd);
+}
+
+/* Per 1000 pages moved: how many there are to move is up to what else is there. */
+static void compaction(const char *name)
+{
+	uint64_t best = 0, moved, start, took;
+	unsigned long i;
+	char *at;
+	int n;
+
+	for (n = 0; n < ROUNDS; n++) {
+		compact();
+		at = map(false);
+		touch(at, PAGE);
+		/* Every other page is free: what is left fits in half the blocks. */
+		for (i = 0; i < PAGES; i += 2)
+			madvise(at + i * PAGE, PAGE, MADV_DONTNEED);
+		moved = event("pgmigrate_success");
+		start = now();
+		compact();
+		took = now() - start;
+		moved = event("pgmigrate_success") - moved;
+		if (moved < PAGES / 8) {
+			fprintf(stderr, "bench-idle: compaction moved %llu pages\n",
+				(unsigned long long)moved);
+			exit(1);
+		}
+		least(&best, took * 1000 / moved);
+		munmap(at, BYTES);
+	}
+	row(name, best);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 2) {
+		fprintf(stderr, "usage: bench-idle METRIC\n");
+		return 2;
+	}
+	metric = argv[1];
+	page_fault("fault/4K", false);
+	page_fault("fault/2M", true);
+	fork_exit("fork/4K", "exit/4K", false);
+	fork_exit("fork/2M", "exit/2M", true);
+	gup("gup/get_fast", GUP_FAST_BENCHMARK);
+	gup("gup/pin_fast", PIN_FAST_BENCHMARK);
+	gup("gup/pin_longterm", PIN_LONGTERM_BENCHMARK);
+	migration("migrate/4K", false);
+	migration("migrate/2M", true);
+	compaction("compact/1000");
+	return 0;
+}

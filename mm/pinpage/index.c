@@ -166,7 +166,7 @@ struct index_block {
 	unsigned long nr;
 	u32 hash;
 	struct pinpage_slot **buckets;
-	spinlock_t *stripe;
+	spinlock_t *stripe;	/* of this block; locked, or NULL */
 };
 
 #define NO_BLOCK ((struct index_block) { .nr = ULONG_MAX })

@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run test bench-idle bench-move bench-cma bench-debug defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run test coverage kcsan bench-idle bench-move bench-cma bench-debug defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -46,6 +46,16 @@ bench-move: guest-plain
 bench-cma: deps tree
 	@$S/deps plot
 	@$S/bench-cma
+
+#:
+#: More tests:
+#:   make coverage    how many lines of mm/pinpage the tests run; out/coverage.csv
+coverage: deps tree
+	@$S/coverage
+
+#:   make kcsan       the tests of races, on a kernel that looks for data races
+kcsan: deps tree
+	@$S/kcsan
 
 #:
 #: The series:

@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run test coverage kcsan bench-idle bench-move bench-cma bench-debug defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run test coverage htmldocs kcsan bench-idle bench-move bench-cma bench-debug defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -52,6 +52,11 @@ bench-cma: deps tree
 #:   make coverage    how many lines of mm/pinpage the tests run; out/coverage.csv
 coverage: deps tree
 	@$S/coverage
+
+#:   make htmldocs    the documentation, without a warning about ours
+htmldocs: deps tree
+	@$S/deps docs
+	@$S/htmldocs
 
 #:   make kcsan       the tests of races, on a kernel that looks for data races
 kcsan: deps tree

@@ -16,34 +16,15 @@
 #include "pinpage_util.h"
 
 #define WHO	"/sys/kernel/debug/pinpage/who"
-#define NR	1024
+#define NR	4
 #define TRIES	64
 
 FIXTURE(blame) {
-	int fd;
+	int fd, contig;
 	struct cma cma;
-	char *filler[TRIES];
-	int nr_filler;
-	char *anon, *shmem;		/* each with pages in the area */
-	size_t first_anon, second_anon, in_shmem;
+	char *anon, *shmem;		/* in the area */
 	int ids[TRIES], nr_ids;
 };
-
-/* The page of @at with the lowest pfn in the area above @above; NR: none. */
-static size_t find_page(const struct cma *cma, char *at, uint64_t above)
-{
-	uint64_t pfn, best = UINT64_MAX;
-	size_t i, found = NR;
-
-	for (i = 0; i < NR; i++) {
-		pfn = user_pfn(at + i * PAGE);
-		if (!in_cma(cma, pfn) || pfn <= above || pfn >= best)
-			continue;
-		best = pfn;
-		found = i;
-	}
-	return found;
-}
 
 static char *map_filled(bool shmem)
 {
@@ -60,23 +41,16 @@ static char *map_filled(bool shmem)
 	return at;
 }
 
-/* Memory with a page in the area above @above, and where it is. */
-static char *find_memory(struct _test_data_blame *self, bool shmem, uint64_t above, size_t *page)
+/* Memory in the area, @at pages into it. */
+static char *map_inside(struct _test_data_blame *self, bool shmem, uint64_t at)
 {
-	char *at;
+	char *page = map_filled(shmem);
+	int i;
 
-	while (self->nr_filler < TRIES) {
-		prefer_node(self->nr_filler % 2);
-		at = map_filled(shmem);
-		prefer_node(-1);
-		if (!at)
+	for (i = 0; page && i < NR; i++)
+		if (contig_place(self->contig, page + i * PAGE, self->cma.base + at + i))
 			return NULL;
-		*page = find_page(&self->cma, at, above);
-		if (*page < NR)
-			return at;
-		self->filler[self->nr_filler++] = at;
-	}
-	return NULL;
+	return page;
 }
 
 static int add(struct _test_data_blame *self, int id)
@@ -124,48 +98,46 @@ FIXTURE_SETUP(blame)
 		SKIP(return, "no CMA area in debugfs");
 	if (!have_two_nodes())
 		SKIP(return, "one NUMA node");
-	self->anon = find_memory(self, false, 0, &self->first_anon);
-	if (!self->anon)
-		SKIP(return, "the allocator gives no pages of CMA");
-	pfn = user_pfn(self->anon + self->first_anon * PAGE);
-	self->second_anon = find_page(&self->cma, self->anon, pfn);
-	self->shmem = find_memory(self, true, pfn, &self->in_shmem);
-	if (!self->shmem || self->second_anon == NR)
-		SKIP(return, "too few pages of CMA");
+	self->contig = contig_open();
+	if (self->contig < 0)
+		SKIP(return, "needs CONFIG_CMA_TEST");
+	self->anon = map_inside(self, false, 1000);
+	ASSERT_NE(NULL, self->anon);
+	self->shmem = map_inside(self, true, 3000);
+	ASSERT_NE(NULL, self->shmem);
 }
 
 FIXTURE_TEARDOWN(blame)
 {
 	while (self->nr_ids)
 		EXPECT_EQ(0, dev_unpin(self->fd, self->ids[--self->nr_ids]));
-	while (self->nr_filler)
-		munmap(self->filler[--self->nr_filler], NR * PAGE);
 	if (self->anon)
 		munmap(self->anon, NR * PAGE);
 	if (self->shmem)
 		munmap(self->shmem, NR * PAGE);
+	close(self->contig);
 	close(self->fd);
 }
 
 /* One obstacle of each kind. */
 static void build_all(struct __test_metadata *_metadata, struct _test_data_blame *self)
 {
-	int id = pin_page(self, TEST_PINPAGE_USER, self->anon + self->first_anon * PAGE, 1);
+	int id = pin_page(self, TEST_PINPAGE_USER, self->anon, 1);
 
 	ASSERT_GT(id, 0);
 	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){
 		.id = id, .refusals = 1000000, .refusal = -EBUSY }));
 	ASSERT_GT(pin_page(self, TEST_PINPAGE_PLAIN,
-			   self->anon + self->second_anon * PAGE, 0), 0);
+			   self->anon + PAGE, 0), 0);
 	ASSERT_GT(pin_page(self, TEST_PINPAGE_WRITEBACK,
-			   self->shmem + self->in_shmem * PAGE, 0), 0);
+			   self->shmem, 0), 0);
 	ASSERT_GT(unmovable(self), 0);
 }
 
 /* Somebody wants the page of the owner who refuses; an allocation may not even try. */
 static void ask_owner(struct __test_metadata *_metadata, struct _test_data_blame *self)
 {
-	char *at = self->anon + self->first_anon * PAGE;
+	char *at = self->anon;
 
 	EXPECT_EQ(0, move_to(0, at, 1, !node_of(at)));
 }
@@ -257,9 +229,9 @@ TEST_F_TIMEOUT(blame, who, TEST_SECONDS)
 	uint64_t refused, pinned, writeback;
 
 	build_all(_metadata, self);
-	refused = user_pfn(self->anon + self->first_anon * PAGE);
-	pinned = user_pfn(self->anon + self->second_anon * PAGE);
-	writeback = user_pfn(self->shmem + self->in_shmem * PAGE);
+	refused = user_pfn(self->anon);
+	pinned = user_pfn(self->anon + PAGE);
+	writeback = user_pfn(self->shmem);
 	ASSERT_EQ(0, ask_who("cma %s", 0, 0, self->cma.name));
 	/* Nobody has asked him yet. */
 	EXPECT_EQ(1, who_says(refused, " 1 registered test1 test_pinpage buffer "));
@@ -273,9 +245,9 @@ TEST_F_TIMEOUT(blame, who, TEST_SECONDS)
 
 	/* A second owner, and a stranger: each owner has a line, with the reason. */
 	ASSERT_GT(pin_page(self, TEST_PINPAGE_USER,
-			   self->anon + self->second_anon * PAGE, 2), 0);
+			   self->anon + PAGE, 2), 0);
 	ASSERT_GT(pin_page(self, TEST_PINPAGE_USER,
-			   self->anon + self->first_anon * PAGE, 3), 0);
+			   self->anon, 3), 0);
 	EXPECT_EQ(1, who_says(pinned, " 1 pinned test2 "));
 	EXPECT_EQ(1, who_says(refused, " 1 refused test1 "));
 	EXPECT_EQ(1, who_says(refused, " 1 registered test3 "));

@@ -48,8 +48,9 @@
 #define MAX_CALLS	1000
 #define DIRTY_RUN	16		/* pages in a pageblock, */
 #define DIRTY_MANY	64		/* or more */
+/* Small requests: what completes at one go should not take long itself. */
 #define DISK		"null_blk nr_devices=1 gb=1 bs=4096 memory_backed=1 irqmode=2 " \
-			"completion_nsec=100000000"
+			"completion_nsec=100000000 max_sectors=8"
 
 static bool ours;
 static int dev;
@@ -235,7 +236,8 @@ static void mount_disk(void)
 		die("the disk");
 }
 
-static void write_on(struct dirty *dirty)
+/* Clean page cache would be dropped, which is less work than to move it. */
+static void write_on(struct dirty *dirty, bool sync)
 {
 	struct sched_param param = {};
 	size_t i;
@@ -244,7 +246,8 @@ static void write_on(struct dirty *dirty)
 	for (;;) {
 		for (i = 0; i < dirty->pages; i++)
 			dirty->at[i * PAGE]++;
-		sync_file_range(dirty->file, 0, 0, SYNC_FILE_RANGE_WRITE);
+		if (sync)
+			sync_file_range(dirty->file, 0, 0, SYNC_FILE_RANGE_WRITE);
 		nap(1000);
 	}
 }
@@ -269,12 +272,10 @@ static struct dirty put_dirty(unsigned int blocks, unsigned int run, bool writin
 			die("place");
 	if (fsync(dirty.file))
 		die("fsync");
-	if (!writing)
-		return dirty;
 	fflush(stdout);
 	dirty.writer = fork();
 	if (!dirty.writer)
-		write_on(&dirty);
+		write_on(&dirty, writing);
 	return dirty;
 }
 

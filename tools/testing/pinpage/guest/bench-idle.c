@@ -218,7 +218,12 @@ static void compact(void)
 	close(fd);
 }
 
-/* Per 1000 pages moved: how many there are to move is up to what else is there. */
+/*
+ * Every other page of so much is free: what is left at the bottom of a zone moves
+ * up. Per 1000 pages moved, for how many there are is up to what else is there.
+ */
+#define SCATTERED	(400UL << 20)
+
 static void compaction(const char *name)
 {
 	uint64_t best = 0, moved, start, took;
@@ -227,24 +232,26 @@ static void compaction(const char *name)
 	int n;
 
 	for (n = 0; n < ROUNDS; n++) {
-		compact();
-		at = map(false);
-		touch(at, PAGE);
-		/* Every other page is free: what is left fits in half the blocks. */
-		for (i = 0; i < PAGES; i += 2)
-			madvise(at + i * PAGE, PAGE, MADV_DONTNEED);
+		at = mmap(NULL, SCATTERED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (at == MAP_FAILED)
+			die("mmap");
+		madvise(at, SCATTERED, MADV_NOHUGEPAGE);
+		for (i = 0; i < SCATTERED; i += PAGE)
+			at[i] = 1;
+		for (i = 0; i < SCATTERED; i += 2 * PAGE)
+			madvise(at + i, PAGE, MADV_DONTNEED);
 		moved = event("pgmigrate_success");
 		start = now();
 		compact();
 		took = now() - start;
 		moved = event("pgmigrate_success") - moved;
-		if (moved < PAGES / 8) {
+		if (moved < SCATTERED / PAGE / 20) {
 			fprintf(stderr, "bench-idle: compaction moved %llu pages\n",
 				(unsigned long long)moved);
 			exit(1);
 		}
 		least(&best, took * 1000 / moved);
-		munmap(at, BYTES);
+		munmap(at, SCATTERED);
 	}
 	row(name, best);
 }

@@ -43,6 +43,11 @@ static inline bool pinpage_folio(const struct folio *folio)
 	return pinpage_active() && folio_test_pinpage(folio);
 }
 
+static inline bool pinpage_page(const struct page *page)
+{
+	return pinpage_active() && folio_test_pinpage(page_folio(page));
+}
+
 unsigned int __pinpage_prepare(struct pinpage_batch **batchp,
 			       struct list_head *folios,
 			       struct list_head *refused,
@@ -166,6 +171,11 @@ static inline bool pinpage_owner_name(struct folio *folio, unsigned int n,
 #else /* !CONFIG_PINPAGE */
 
 static inline bool pinpage_folio(const struct folio *folio)
+{
+	return false;
+}
+
+static inline bool pinpage_page(const struct page *page)
 {
 	return false;
 }

@@ -303,25 +303,19 @@ bool contig_range_free(unsigned long start, unsigned long end)
  * lru_cache_disable() costs an expedited grace period and work on each CPU,
  * nested or not, and so does a drain: a call for many ranges does it once.
  * Pages freed after that, in pageblocks that are isolated, bypass the lists.
- *
- * Work on each CPU is done when that CPU gets round to it, which may be after
- * the writeback that it is busy with: who fails fast has its own one only.
  */
 void contig_caches_off(struct contig_ctl *ctl, struct zone *zone)
 {
 	if (ctl->caches_off)
 		return;
 	drain_all_pages(zone);
-	if (ctl->rung == CONTIG_FAILFAST)
-		lru_add_drain();
-	else
-		lru_cache_disable();
+	lru_cache_disable();
 	ctl->caches_off = true;
 }
 
 void contig_caches_on(struct contig_ctl *ctl)
 {
-	if (ctl->caches_off && ctl->rung != CONTIG_FAILFAST)
+	if (ctl->caches_off)
 		lru_cache_enable();
 	ctl->caches_off = false;
 }

@@ -257,7 +257,7 @@ static void compaction(const char *name)
 		compact();
 		took = now() - start;
 		moved = event("pgmigrate_success") - moved;
-		if (moved < SCATTERED / PAGE / 20) {
+		if (moved < SCATTERED / PAGE / 64) {
 			fprintf(stderr, "bench-idle: compaction moved %llu pages\n",
 				(unsigned long long)moved);
 			exit(1);

@@ -24,6 +24,7 @@
 #include <linux/module.h>
 #include <linux/platform_device.h>
 #include <linux/scatterlist.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
@@ -553,6 +554,17 @@ static long test_do_unmap(struct test_file *file, u32 id)
 	return 0;
 }
 
+static u32 test_same_table(struct test_file *file, struct test_mapping *map)
+{
+	struct test_mapping *other;
+	unsigned long i;
+	u32 same = 0;
+
+	xa_for_each(&file->maps, i, other)
+		same += other != map && other->sgt == map->sgt;
+	return same;
+}
+
 static long test_entry(struct test_file *file, struct test_dmabuf_entry *arg)
 {
 	struct test_mapping *map = xa_load(&file->maps, arg->map);
@@ -563,6 +575,7 @@ static long test_entry(struct test_file *file, struct test_dmabuf_entry *arg)
 		return -ENOENT;
 	arg->nents = map->sgt->nents;
 	arg->orig_nents = map->sgt->orig_nents;
+	arg->same_table = test_same_table(file, map);
 	for_each_sgtable_sg(map->sgt, sg, i) {
 		if (i != arg->index)
 			continue;
@@ -806,6 +819,25 @@ static long test_bench(struct test_file *file, struct test_dmabuf_bench *arg)
 	return 0;
 }
 
+/* One and the same page, over and over. */
+static long test_clear(struct test_dmabuf_clear *arg)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+	ktime_t start;
+	u64 i;
+
+	if (!page)
+		return -ENOMEM;
+	start = ktime_get();
+	for (i = 0; i < arg->nr && !fatal_signal_pending(current); i++) {
+		clear_highpage(page);
+		cond_resched();
+	}
+	arg->ns = ktime_to_ns(ktime_sub(ktime_get(), start));
+	__free_page(page);
+	return 0;
+}
+
 /* /dev/dmabuf_test */
 
 union test_arg {
@@ -817,6 +849,7 @@ union test_arg {
 	struct test_dmabuf_access access;
 	struct test_dmabuf_peek peek;
 	struct test_dmabuf_bench bench;
+	struct test_dmabuf_clear clear;
 	u32 id;
 };
 
@@ -842,6 +875,8 @@ static long test_command(struct test_file *file, unsigned int cmd,
 		return test_access(file, &arg->access);
 	case TEST_DMABUF_BENCH:
 		return test_bench(file, &arg->bench);
+	case TEST_DMABUF_CLEAR:
+		return test_clear(&arg->clear);
 	}
 	return -ENOTTY;
 }

@@ -72,6 +72,8 @@ struct test_dmabuf_entry {
 	__u32 length;
 	__u32 offset;
 	__u32 pfn_valid;	/* there is a struct page behind the link */
+	__u32 same_table;	/* other mappings of this file with the same table */
+	__u32 pad;
 };
 
 /* The device reads (or writes) by DMA addresses. */
@@ -122,6 +124,12 @@ struct test_dmabuf_bench {
 	__u64 ns;
 };
 
+/* How long does it take to clear @nr pages, as for a new buffer? */
+struct test_dmabuf_clear {
+	__u64 nr;
+	__u64 ns;
+};
+
 #define TEST_DMABUF_EXPORT	_IOWR('D', 0x00, struct test_dmabuf_export)
 #define TEST_DMABUF_STATE	_IOWR('D', 0x01, struct test_dmabuf_state)
 #define TEST_DMABUF_ATTACH	_IOWR('D', 0x02, struct test_dmabuf_attach)
@@ -132,6 +140,7 @@ struct test_dmabuf_bench {
 #define TEST_DMABUF_ACCESS	_IOW('D', 0x07, struct test_dmabuf_access)
 #define TEST_DMABUF_PEEK	_IOW('D', 0x08, struct test_dmabuf_peek)
 #define TEST_DMABUF_BENCH	_IOWR('D', 0x09, struct test_dmabuf_bench)
+#define TEST_DMABUF_CLEAR	_IOWR('D', 0x0a, struct test_dmabuf_clear)
 
 /*
  * mmap() of the device maps the pages of a table to userspace: the offset is

@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What buffers of any heap are like to importers and to processes. Each test
+ * runs on all the heaps that there are.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <drm/drm.h>
+#include <linux/dma-buf.h>
+#include <linux/udmabuf.h>
+
+#include "../kselftest_harness.h"
+#include "heaps_util.h"
+
+#define PAGES		64
+#define ROUNDS		10000	/* allocated and freed, of all heaps together */
+#define FAIL_ONE_IN	7
+
+FIXTURE(heaps) {
+	struct heap heaps[MAX_HEAPS];
+	int nr;
+	int dev;		/* the test importer; -1 */
+	int was_on;		/* whether importers are checked */
+	size_t size;
+	char *data;
+};
+
+FIXTURE_SETUP(heaps) {
+	char why[128];
+
+	self->nr = find_heaps(self->heaps, false);
+	if (!self->nr)
+		SKIP(return, "no heaps");
+	self->dev = device_open(why, sizeof(why));
+	self->was_on = debug_get();
+	self->size = PAGES * page_size();
+	self->data = malloc(self->size);
+	ASSERT_NE(NULL, self->data);
+}
+
+FIXTURE_TEARDOWN(heaps)
+{
+	free(self->data);
+	if (self->was_on >= 0)
+		EXPECT_EQ(0, debug_set(self->was_on));
+	close(self->dev);
+}
+
+#define for_each_heap(heap, i)						\
+	for (i = 0; i < self->nr && (heap = &self->heaps[i]); i++)
+
+/* fd, attached to a device, and mapped for it; all three are there or it fails */
+struct import {
+	int attach;
+	int map;
+};
+
+static struct import import(struct __test_metadata *_metadata, int dev, int fd, int device,
+			    int direction)
+{
+	struct import in = { .attach = buf_attach(dev, fd, device, 0) };
+
+	ASSERT_LT(0, in.attach);
+	in.map = buf_map(dev, in.attach, direction);
+	ASSERT_LT(0, in.map);
+	return in;
+}
+
+static void drop(struct __test_metadata *_metadata, int dev, struct import in)
+{
+	EXPECT_EQ(0, buf_unmap(dev, in.map));
+	EXPECT_EQ(0, buf_detach(dev, in.attach));
+}
+
+static int open_vgem(void)
+{
+	char path[32], name[8] = "";
+	drm_version_t version = { .name = name, .name_len = sizeof(name) - 1 };
+	int i, fd;
+
+	for (i = 0; i < 16; i++) {
+		snprintf(path, sizeof(path), "/dev/dri/card%d", i);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		version.name_len = sizeof(name) - 1;
+		if (!ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, "vgem"))
+			return fd;
+		close(fd);
+	}
+	return -1;
+}
+
+/* Into vgem and out of it: it is the same buffer. */
+static void through_vgem(struct __test_metadata *_metadata, int vgem, int fd)
+{
+	struct drm_prime_handle prime = { .fd = fd };
+	struct drm_gem_close close_arg = {};
+	struct stat before, after;
+
+	ASSERT_EQ(0, ioctl(vgem, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime));
+	prime.fd = -1;
+	prime.flags = DRM_CLOEXEC;
+	ASSERT_EQ(0, ioctl(vgem, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime));
+	EXPECT_EQ(0, fstat(fd, &before));
+	EXPECT_EQ(0, fstat(prime.fd, &after));
+	EXPECT_EQ(before.st_ino, after.st_ino);
+	close(prime.fd);
+	close_arg.handle = prime.handle;
+	EXPECT_EQ(0, ioctl(vgem, DRM_IOCTL_GEM_CLOSE, &close_arg));
+}
+
+TEST_F_TIMEOUT(heaps, vgem, TEST_SECONDS)
+{
+	int vgem = open_vgem(), fd, i;
+	struct heap *heap;
+
+	if (vgem < 0)
+		SKIP(return, "no vgem");
+	for_each_heap(heap, i) {
+		TH_LOG("%s", heap->name);
+		fd = heap_alloc(heap, self->size);
+		ASSERT_LT(2, fd);
+		through_vgem(_metadata, vgem, fd);
+		close(fd);
+	}
+	fd = buf_udmabuf(self->size);
+	if (fd >= 0)
+		through_vgem(_metadata, vgem, fd);
+	close(fd);
+	close(vgem);
+}
+
+/* udmabuf makes buffers of memfds, which those of heaps are not. */
+TEST_F_TIMEOUT(heaps, udmabuf, TEST_SECONDS)
+{
+	struct udmabuf_create create = {};
+	int dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC), i;
+	struct heap *heap;
+
+	if (dev < 0)
+		SKIP(return, "no udmabuf");
+	create.size = self->size;
+	for_each_heap(heap, i) {
+		TH_LOG("%s", heap->name);
+		create.memfd = heap_alloc(heap, self->size);
+		ASSERT_LT(2, (int)create.memfd);
+		EXPECT_EQ(-1, ioctl(dev, UDMABUF_CREATE, &create));
+		EXPECT_EQ(EBADFD, errno);
+		close(create.memfd);
+	}
+	close(dev);
+}
+
+/*
+ * What the CPU wrote gets to both devices, and what one of them wrote to the CPU
+ * and to the other. Through bounce buffers only the former: each of the devices
+ * has a copy, and the last one that is synchronized wins.
+ */
+TEST_F_TIMEOUT(heaps, sync_two, TEST_SECONDS)
+{
+	struct import in[2];
+	struct heap *heap;
+	int fd, i, j;
+	char *cpu;
+
+	if (self->dev < 0)
+		SKIP(return, "no test importer");
+	for_each_heap(heap, i) {
+		TH_LOG("%s", heap->name);
+		fd = heap_alloc(heap, self->size);
+		ASSERT_LT(2, fd);
+		cpu = buf_mmap(fd, self->size);
+		ASSERT_NE(MAP_FAILED, cpu);
+		for (j = 0; j < 2; j++)
+			in[j] = import(_metadata, self->dev, fd, j, DMA_BIDIRECTIONAL);
+		ASSERT_EQ(0, buf_sync(fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE));
+		fill(cpu, self->size, i);
+		ASSERT_EQ(0, buf_sync(fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_WRITE));
+		for (j = 0; j < 2; j++) {
+			ASSERT_EQ(0, buf_read(self->dev, in[j].map, self->data, self->size));
+			EXPECT_EQ(0, count_wrong(self->data, self->size, i));
+		}
+		if (!dma_bounces()) {
+			fill(self->data, self->size, i + 1);
+			ASSERT_EQ(0, buf_write(self->dev, in[1].map, self->data, self->size));
+			ASSERT_EQ(0, buf_sync(fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ));
+			EXPECT_EQ(0, count_wrong(cpu, self->size, i + 1));
+			ASSERT_EQ(0, buf_sync(fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ));
+			memset(self->data, 0, self->size);
+			ASSERT_EQ(0, buf_read(self->dev, in[0].map, self->data, self->size));
+			EXPECT_EQ(0, count_wrong(self->data, self->size, i + 1));
+		}
+		for (j = 0; j < 2; j++)
+			drop(_metadata, self->dev, in[j]);
+		munmap(cpu, self->size);
+		close(fd);
+	}
+}
+
+/*
+ * A device that only reads and one that only writes, and a CPU that does both:
+ * DMA-API debugging tells if one is synchronized for what it does not do.
+ */
+TEST_F_TIMEOUT(heaps, sync_directions, TEST_SECONDS)
+{
+	struct import reads, writes;
+	struct heap *heap;
+	char *cpu;
+	int fd, i;
+
+	if (self->dev < 0)
+		SKIP(return, "no test importer");
+	for_each_heap(heap, i) {
+		TH_LOG("%s", heap->name);
+		fd = heap_alloc(heap, self->size);
+		ASSERT_LT(2, fd);
+		cpu = buf_mmap(fd, self->size);
+		ASSERT_NE(MAP_FAILED, cpu);
+		reads = import(_metadata, self->dev, fd, 0, DMA_TO_DEVICE);
+		ASSERT_EQ(0, buf_sync(fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW));
+		fill(cpu, self->size, i);
+		ASSERT_EQ(0, buf_sync(fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW));
+		ASSERT_EQ(0, buf_read(self->dev, reads.map, self->data, self->size));
+		EXPECT_EQ(0, count_wrong(self->data, self->size, i));
+		drop(_metadata, self->dev, reads);
+		writes = import(_metadata, self->dev, fd, 1, DMA_FROM_DEVICE);
+		fill(self->data, self->size, i + 1);
+		ASSERT_EQ(0, buf_write(self->dev, writes.map, self->data, self->size));
+		ASSERT_EQ(0, buf_sync(fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW));
+		EXPECT_EQ(0, count_wrong(cpu, self->size, i + 1));
+		ASSERT_EQ(0, buf_sync(fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW));
+		drop(_metadata, self->dev, writes);
+		munmap(cpu, self->size);
+		close(fd);
+	}
+}
+
+/* Each mapping of an attachment is one of its own. */
+TEST_F_TIMEOUT(heaps, double_map, TEST_SECONDS)
+{
+	struct test_dmabuf_entry entry;
+	struct import in;
+	struct heap *heap;
+	int fd, i, second;
+
+	if (self->dev < 0)
+		SKIP(return, "no test importer");
+	/* A checked importer has tables of its own anyway. */
+	if (self->was_on >= 0)
+		ASSERT_EQ(0, debug_set(false));
+	for_each_heap(heap, i) {
+		TH_LOG("%s", heap->name);
+		fd = heap_alloc(heap, self->size);
+		ASSERT_LT(2, fd);
+		in = import(_metadata, self->dev, fd, 0, DMA_BIDIRECTIONAL);
+		second = buf_map(self->dev, in.attach, DMA_TO_DEVICE);
+		ASSERT_LT(0, second);
+		ASSERT_EQ(0, buf_entry(self->dev, second, 0, &entry));
+		EXPECT_EQ(0, entry.same_table);
+		EXPECT_EQ(0, buf_unmap(self->dev, in.map));
+		memset(self->data, 1, self->size);
+		ASSERT_EQ(0, buf_read(self->dev, second, self->data, self->size));
+		in.map = buf_map(self->dev, in.attach, DMA_BIDIRECTIONAL);
+		ASSERT_LT(0, in.map);
+		fill(self->data, self->size, i);
+		ASSERT_EQ(0, buf_write(self->dev, in.map, self->data, self->size));
+		EXPECT_EQ(0, buf_unmap(self->dev, second));
+		memset(self->data, 0, self->size);
+		ASSERT_EQ(0, buf_read(self->dev, in.map, self->data, self->size));
+		EXPECT_EQ(0, count_wrong(self->data, self->size, i));
+		drop(_metadata, self->dev, in);
+		close(fd);
+	}
+}
+
+struct worker {
+	pthread_t thread;
+	int fd;
+	int id;
+	size_t size;
+	atomic_bool *stop;
+	int rounds;
+	int failed;
+};
+
+/* An importer, with a file of its own */
+static void *import_and_drop(void *arg)
+{
+	struct worker *w = arg;
+	int dev = open("/dev/dmabuf_test", O_RDWR | O_CLOEXEC), attach, map[2];
+	char byte;
+
+	for (; !*w->stop; w->rounds++) {
+		attach = buf_attach(dev, w->fd, w->id % TEST_DMABUF_DEVICES, 0);
+		map[0] = buf_map(dev, attach, DMA_BIDIRECTIONAL);
+		map[1] = buf_map(dev, attach, DMA_TO_DEVICE);
+		w->failed += attach < 0 || map[0] < 0 || map[1] < 0;
+		w->failed += !!buf_read(dev, map[1], &byte, 1);
+		w->failed += !!buf_unmap(dev, map[w->rounds % 2]);
+		w->failed += !!buf_unmap(dev, map[1 - w->rounds % 2]);
+		w->failed += !!buf_detach(dev, attach);
+	}
+	close(dev);
+	return NULL;
+}
+
+/* A process that looks at it */
+static void *sync_and_mmap(void *arg)
+{
+	struct worker *w = arg;
+	char *at;
+
+	for (; !*w->stop; w->rounds++) {
+		w->failed += !!buf_sync(w->fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW);
+		at = buf_mmap(w->fd, w->size);
+		if (at == MAP_FAILED) {
+			w->failed++;
+			continue;
+		}
+		at[w->size - 1 - w->id]++;
+		munmap(at, w->size);
+		w->failed += !!buf_sync(w->fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW);
+	}
+	return NULL;
+}
+
+TEST_F_TIMEOUT(heaps, concurrent_map, TEST_SECONDS)
+{
+	struct worker worker[4];
+	struct heap *heap;
+	atomic_bool stop;
+	int fd, i, j;
+
+	if (self->dev < 0)
+		SKIP(return, "no test importer");
+	for_each_heap(heap, i) {
+		TH_LOG("%s", heap->name);
+		fd = heap_alloc(heap, self->size);
+		ASSERT_LT(2, fd);
+		stop = false;
+		for (j = 0; j < 4; j++) {
+			worker[j] = (struct worker) {
+				.fd = fd, .id = j, .size = self->size, .stop = &stop,
+			};
+			ASSERT_EQ(0, pthread_create(&worker[j].thread, NULL,
+						    j < 2 ? import_and_drop : sync_and_mmap,
+						    &worker[j]));
+		}
+		usleep(300000);
+		stop = true;
+		for (j = 0; j < 4; j++) {
+			pthread_join(worker[j].thread, NULL);
+			EXPECT_EQ(0, worker[j].failed);
+			EXPECT_LT(0, worker[j].rounds);
+		}
+		close(fd);
+	}
+}
+
+static bool touch_dies(char *at)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		*(volatile char *)at = 1;
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	return WIFSIGNALED(status);
+}
+
+/* Which mappings there can be, and what can be done with them. */
+TEST_F_TIMEOUT(heaps, mmap_rules, TEST_SECONDS)
+{
+	size_t page = page_size(), half = self->size / 2;
+	struct heap *heap;
+	char *at, *part;
+	int fd, i;
+
+	for_each_heap(heap, i) {
+		TH_LOG("%s", heap->name);
+		fd = heap_alloc(heap, self->size);
+		ASSERT_LT(2, fd);
+		EXPECT_EQ(MAP_FAILED, mmap(NULL, page, PROT_READ, MAP_PRIVATE, fd, 0));
+		EXPECT_EQ(EINVAL, errno);
+		EXPECT_EQ(MAP_FAILED, mmap(NULL, self->size, PROT_READ | PROT_WRITE,
+					   MAP_PRIVATE, fd, 0));
+		EXPECT_EQ(EINVAL, errno);
+		EXPECT_EQ(MAP_FAILED, mmap(NULL, page, PROT_READ, MAP_SHARED, fd, buf_size(fd)));
+		EXPECT_EQ(EINVAL, errno);
+		EXPECT_EQ(MAP_FAILED, mmap(NULL, buf_size(fd), PROT_READ, MAP_SHARED, fd, page));
+		EXPECT_EQ(EINVAL, errno);
+
+		at = buf_mmap(fd, self->size);
+		ASSERT_NE(MAP_FAILED, at);
+		fill(at, self->size, i);
+		part = mmap(NULL, half, PROT_READ, MAP_SHARED, fd, half);
+		ASSERT_NE(MAP_FAILED, part);
+		EXPECT_EQ(0, memcmp(part, at + half, half));
+		EXPECT_TRUE(touch_dies(part));
+		munmap(part, half);
+
+		/* It does not grow; it moves, and what is behind it is gone. */
+		EXPECT_EQ(MAP_FAILED, mremap(at, self->size, 2 * self->size, MREMAP_MAYMOVE));
+		EXPECT_EQ(EFAULT, errno);
+		part = mmap(NULL, self->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		part = mremap(at, self->size, self->size, MREMAP_MAYMOVE | MREMAP_FIXED, part);
+		ASSERT_NE(MAP_FAILED, part);
+		EXPECT_EQ(0, count_wrong(part, self->size, i));
+		at = part;
+		EXPECT_EQ(0, munmap(at + half, page));
+		EXPECT_TRUE(touch_dies(at + half));
+		EXPECT_EQ(0, mprotect(at, page, PROT_READ));
+		EXPECT_TRUE(touch_dies(at));
+		EXPECT_EQ(0, mprotect(at, page, PROT_READ | PROT_WRITE));
+		EXPECT_FALSE(touch_dies(at));
+		EXPECT_EQ(1, *at);
+		EXPECT_EQ(-1, madvise(at, page, MADV_DONTNEED));
+		EXPECT_EQ(EINVAL, errno);
+		munmap(at, self->size);
+
+		/* A mapping outlives the file descriptor. */
+		at = buf_mmap(fd, self->size);
+		ASSERT_NE(MAP_FAILED, at);
+		close(fd);
+		EXPECT_EQ(1, *at);
+		munmap(at, self->size);
+	}
+}
+
+/* Pages come back, whatever failed on the way. */
+TEST_F_TIMEOUT(heaps, leaks, TEST_SECONDS)
+{
+	int64_t used = cma_used();
+	int i, fd, map, attach, failed = 0, mapped = 0, injected;
+	size_t rss, size;
+	struct heap *heap;
+	char *at;
+
+	injected = fail_allocations(FAIL_ONE_IN);
+	fail_allocations(0);
+	/* What stdio and the like need is there afterwards. */
+	process_rss();
+	rss = process_rss();
+	for (i = 0; i < ROUNDS; i++) {
+		heap = &self->heaps[i % self->nr];
+		size = (1 + i % 7) * page_size();
+		/* Some without, so that all of it is done as well. */
+		if (!injected && i % 16 >= 8 && i % 8 == 0)
+			ASSERT_EQ(0, fail_allocations(FAIL_ONE_IN + i / 16 % 16));
+		if (!injected && i % 16 == 0)
+			ASSERT_EQ(0, fail_allocations(0));
+		fd = heap_alloc(heap, size);
+		if (fd < 0) {
+			if (fd != -ENOMEM && fd != -ENFILE)
+				fail_allocations(0);
+			EXPECT_TRUE(fd == -ENOMEM || fd == -ENFILE)
+				TH_LOG("%s: %d", heap->name, fd);
+			failed++;
+			continue;
+		}
+		at = buf_mmap(fd, size);
+		if (at != MAP_FAILED) {
+			mapped++;
+			at[size - 1] = 1;
+			munmap(at, size);
+		}
+		if (self->dev >= 0 && i % 8 == 1) {
+			attach = buf_attach(self->dev, fd, 0, 0);
+			map = attach > 0 ? buf_map(self->dev, attach, DMA_BIDIRECTIONAL) : 0;
+			if (map > 0)
+				buf_unmap(self->dev, map);
+			if (attach > 0)
+				buf_detach(self->dev, attach);
+		}
+		close(fd);
+	}
+	if (!injected)
+		ASSERT_EQ(0, fail_allocations(0));
+	EXPECT_EQ(!injected, !!failed);
+	EXPECT_LT(ROUNDS / 4, mapped);
+	TH_LOG("%d allocations, %d failed, %d mapped", ROUNDS, failed, mapped);
+	EXPECT_EQ(used, cma_used());
+	EXPECT_GE(rss + (1 << 20), process_rss());
+}
+
+/* A length that is none, and what no heap takes. */
+TEST_F_TIMEOUT(heaps, bad_input, TEST_SECONDS)
+{
+	struct heap *heap;
+	int i;
+
+	for_each_heap(heap, i) {
+		TH_LOG("%s", heap->name);
+		EXPECT_EQ(-EINVAL, heap_alloc(heap, 0));
+		EXPECT_EQ(-EINVAL, heap_alloc(heap, SIZE_MAX));
+		if (strcmp(heap->name, "system"))
+			EXPECT_EQ(-ENOMEM, heap_alloc(heap, SIZE_MAX / 2));
+	}
+}
+
+TEST_HARNESS_MAIN

@@ -2,7 +2,7 @@
 # The front door; "make help" says what is behind it. Everything made goes to out/.
 
 S := $(CURDIR)/scripts
-SELFTESTS ?= pinpage cma dma-buf
+SELFTESTS ?= pinpage cma dma-buf dmabuf-heaps
 export KERNEL CONFIG FRAGMENT SELFTESTS FORCE JOBS ACCEL TIMEOUT
 ifdef KUNIT
 export KUNIT
@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run test coverage htmldocs kcsan bench-idle bench-move bench-cma bench-debug defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run test coverage htmldocs kcsan bench-idle bench-move bench-cma bench-debug bench-heaps defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -29,6 +29,7 @@ run: guest-plain
 	@$S/run
 
 test: deps
+	@$S/deps test
 	@$S/mkbase
 	@$S/test
 
@@ -46,6 +47,11 @@ bench-move: guest-plain
 bench-cma: deps tree
 	@$S/deps plot
 	@$S/bench-cma
+
+#:   make bench-heaps buffers of chunks, by their heap and as before: out/heaps.csv, out/heaps.png
+bench-heaps: deps tree
+	@$S/deps plot
+	@$S/bench-heaps
 
 #:
 #: More tests:
@@ -150,4 +156,4 @@ distclean:
 #:   ACCEL=kvm        guests by KVM instead of emulation
 #:   TIMEOUT=S        seconds a test guest may take
 #:   KUNIT=LIST       where make test runs KUnit by itself, of: um i386
-#:   KERNELS=LIST     the kernels that make test boots, of: debug plain
+#:   KERNELS=LIST     the kernels that make test boots, of: debug plain arm64

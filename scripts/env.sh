@@ -28,15 +28,18 @@ need_space()
 	[ "$free" -ge "$1" ] || die "$2 needs $1 MiB below $out, and $free are free; make room and run it again"
 }
 
-# Same bytes from the same source, on any machine and in any directory.
+# Same bytes from the same source, on any machine and in any directory. GUEST_ARCH=arm64
+# is for that one.
 kmake()
 {
-	local cc=gcc
+	local cc=gcc cross='' arch=()
 
+	[ "${GUEST_ARCH:-}" != arm64 ] || cross=aarch64-linux-gnu- arch=(ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-)
 	if command -v ccache >/dev/null; then
 		cc="ccache gcc"
 		export CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1
 	fi
-	env -u KERNEL -u CONFIG -u FRAGMENT -u FORCE make -C "$tree" CC="$cc" HOSTCC="$cc" KBUILD_BUILD_USER=pinpage KBUILD_BUILD_HOST=pinpage \
+	env -u KERNEL -u CONFIG -u FRAGMENT -u FORCE make -C "$tree" "${arch[@]}" CC="${cc/gcc/${cross}gcc}" HOSTCC="$cc" \
+		KBUILD_BUILD_USER=pinpage KBUILD_BUILD_HOST=pinpage \
 		KBUILD_BUILD_TIMESTAMP="2026-01-01 00:00:00 UTC" KBUILD_BUILD_VERSION=1 LOCALVERSION= "$@"
 }

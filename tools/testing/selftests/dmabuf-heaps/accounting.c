@@ -36,7 +36,6 @@ FIXTURE_SETUP(accounting) {
 	self->nr = find_heaps(self->heaps, false);
 	if (!self->nr)
 		SKIP(return, "no heaps");
-	self->size = 64 * MIB;
 }
 
 FIXTURE_TEARDOWN(accounting)
@@ -111,6 +110,18 @@ static void child_end(struct child *child)
 	waitpid(child->pid, NULL, 0);
 }
 
+/* Or half of it, if the area is small, or a quarter */
+static int alloc_large(const struct heap *heap, size_t *size)
+{
+	int fd = heap_alloc(heap, *size);
+
+	while (fd == -ENOMEM && *size > 8 * MIB) {
+		*size /= 2;
+		fd = heap_alloc(heap, *size);
+	}
+	return fd;
+}
+
 /* Two processes that map one buffer have half of it each. */
 TEST_F_TIMEOUT(accounting, two_processes, TEST_SECONDS)
 {
@@ -123,7 +134,8 @@ TEST_F_TIMEOUT(accounting, two_processes, TEST_SECONDS)
 
 	for_each_heap(heap, i) {
 		TH_LOG("%s", heap->name);
-		fd = heap_alloc(heap, self->size);
+		self->size = 64 * MIB;
+		fd = alloc_large(heap, &self->size);
 		ASSERT_LT(2, fd);
 		process_rss();
 		before = process_rss();

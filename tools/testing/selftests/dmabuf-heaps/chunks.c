@@ -507,11 +507,12 @@ TEST_F_TIMEOUT(chunks, device_tree, TEST_SECONDS)
 		{ "video@60000000", "video-64K-chunks", NULL },
 		{ "pool@68000000", "pool@68000000-1M-chunks", NULL },
 		{ "pool@6c000000", "pool@6c000000-1M-chunks", NULL },
-		{ "a-region-whose-name-is-longer@70000000",
+		{ "a-region-whose-name-is-longer",
 		  "a-region-whose-name-is-longer-16K-chunks", NULL },
-		{ "odd", NULL, "odd with chunks of 3000 bytes: no power of two" },
-		{ "wide", NULL, "wide: linux,heap-chunk-bytes is not one cell" },
-		{ "fixed", NULL, "fixed: linux,heap-chunk-bytes wants a reusable" },
+		{ "odd@70000000", NULL, "odd@70000000 with chunks of 3000 bytes: no power of" },
+		{ "wide@71000000", NULL, "wide@71000000: linux,heap-chunk-bytes is not one cell" },
+		{ "fixed@72000000", NULL,
+		  "fixed@72000000: linux,heap-chunk-bytes wants a reusable" },
 	};
 	char path[256];
 	int seen = 0, heaps;

@@ -130,46 +130,44 @@ static void heap_unmap(struct dma_buf_attachment *attachment,
 	heap_mapping_keep(attachment, map);
 }
 
-/*
- * What is mapped for one direction is to be synchronized for that one, whatever
- * the CPU does.
- */
-static enum dma_data_direction
-heap_sync_direction(struct heap_mapping *map, enum dma_data_direction cpu)
+static void heap_sync_mapping(struct heap_mapping *map,
+			      enum dma_data_direction direction, bool for_cpu)
 {
-	return map->direction == DMA_BIDIRECTIONAL ? cpu : map->direction;
+	/* What is mapped for one direction is synchronized for that one. */
+	if (map->direction != DMA_BIDIRECTIONAL)
+		direction = map->direction;
+	if (for_cpu)
+		dma_sync_sgtable_for_cpu(map->dev, &map->table, direction);
+	else
+		dma_sync_sgtable_for_device(map->dev, &map->table, direction);
+}
+
+static int heap_cpu_access(struct heap_buffer *buffer,
+			   enum dma_data_direction direction, bool begin)
+{
+	struct heap_mapping *map;
+
+	mutex_lock(&buffer->lock);
+	if (buffer->vmap_cnt && begin)
+		invalidate_kernel_vmap_range(buffer->vaddr, buffer->len);
+	else if (buffer->vmap_cnt)
+		flush_kernel_vmap_range(buffer->vaddr, buffer->len);
+	list_for_each_entry(map, &buffer->mappings, node)
+		heap_sync_mapping(map, direction, begin);
+	mutex_unlock(&buffer->lock);
+	return 0;
 }
 
 static int heap_begin_cpu_access(struct dma_buf *dmabuf,
 				 enum dma_data_direction direction)
 {
-	struct heap_buffer *buffer = dmabuf->priv;
-	struct heap_mapping *map;
-
-	mutex_lock(&buffer->lock);
-	if (buffer->vmap_cnt)
-		invalidate_kernel_vmap_range(buffer->vaddr, buffer->len);
-	list_for_each_entry(map, &buffer->mappings, node)
-		dma_sync_sgtable_for_cpu(map->dev, &map->table,
-					 heap_sync_direction(map, direction));
-	mutex_unlock(&buffer->lock);
-	return 0;
+	return heap_cpu_access(dmabuf->priv, direction, true);
 }
 
 static int heap_end_cpu_access(struct dma_buf *dmabuf,
 			       enum dma_data_direction direction)
 {
-	struct heap_buffer *buffer = dmabuf->priv;
-	struct heap_mapping *map;
-
-	mutex_lock(&buffer->lock);
-	if (buffer->vmap_cnt)
-		flush_kernel_vmap_range(buffer->vaddr, buffer->len);
-	list_for_each_entry(map, &buffer->mappings, node)
-		dma_sync_sgtable_for_device(map->dev, &map->table,
-					    heap_sync_direction(map, direction));
-	mutex_unlock(&buffer->lock);
-	return 0;
+	return heap_cpu_access(dmabuf->priv, direction, false);
 }
 
 /*

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -479,7 +480,7 @@ static const struct way ways[] = {
 	{ "/proc/self/mem read", take_mem_read, EIO },
 	{ "ptrace", take_ptrace, EIO },
 	{ "io_uring register", take_io_uring, EFAULT },
-	{ "MADV_POPULATE_WRITE", take_populate, EFAULT },
+	{ "MADV_POPULATE_WRITE", take_populate, EINVAL },
 };
 
 /* That a way works at all is seen on ordinary memory. */

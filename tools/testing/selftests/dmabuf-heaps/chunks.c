@@ -323,7 +323,7 @@ TEST_F_TIMEOUT(chunks, pinpage_gives_way, TEST_SECONDS)
 					.flags = TEST_PINPAGE_WRITE };
 	struct test_pinpage_counters counters = {};
 	struct test_pinpage_access access = {};
-	size_t i, inside = 0, size;
+	size_t i, inside = 0, left = 0, missing, size;
 	char *copy;
 	int fd;
 
@@ -342,19 +342,27 @@ TEST_F_TIMEOUT(chunks, pinpage_gives_way, TEST_SECONDS)
 		inside += in_area(self, pfn_of(self->at + i * self->page, self->page));
 	ASSERT_LT(self->pages / 2, inside);
 
-	/* All of the area that has not been given out. */
+	/*
+	 * All of the area that has not been given out, but for a few chunks: a disk
+	 * may have buffers there that its journal does not let go.
+	 */
 	ASSERT_EQ(0, ioctl(self->cma, CMA_TEST_INFO, &self->area));
-	size = self->area.free * self->page / self->heap->chunk * self->heap->chunk;
-	fd = heap_alloc(self->heap, size);
+	size = self->area.free * self->page / self->heap->chunk;
+	for (missing = 0; missing < 8; missing++) {
+		fd = heap_alloc(self->heap, (size - missing) * self->heap->chunk);
+		if (fd != -ENOMEM)
+			break;
+	}
 	ASSERT_LT(2, fd);
-	write_to(_metadata, fd, size, 1);
+	write_to(_metadata, fd, (size - missing) * self->heap->chunk, 1);
 	for (i = 0; i < self->pages; i++)
-		EXPECT_FALSE(in_area(self, pfn_of(self->at + i * self->page, self->page)));
+		left += in_area(self, pfn_of(self->at + i * self->page, self->page));
+	EXPECT_GE(missing, left);
 
 	/* The device and the process see what they had. */
 	counters.id = pin.id;
 	ASSERT_EQ(0, ioctl(self->pin, TEST_PINPAGE_COUNTERS, &counters));
-	EXPECT_LE(inside, counters.moved);
+	EXPECT_LE(inside - left, counters.moved);
 	EXPECT_EQ(0, counters.violations);
 	EXPECT_EQ(0, pages_wrong(self));
 	copy = malloc(pin.len);

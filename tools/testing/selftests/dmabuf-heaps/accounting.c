@@ -25,7 +25,7 @@
 #include "../kselftest_harness.h"
 #include "heaps_util.h"
 
-#define MIB	(1UL << 20)
+#define MIB	1048576UL
 
 FIXTURE(accounting) {
 	struct heap heaps[MAX_HEAPS];
@@ -42,9 +42,6 @@ FIXTURE_SETUP(accounting) {
 FIXTURE_TEARDOWN(accounting)
 {
 }
-
-#define for_each_heap(heap, i)						\
-	for (i = 0; i < self->nr && (heap = &self->heaps[i]); i++)
 
 /* A process that does one thing after the other, when it is told to. */
 struct child {
@@ -133,7 +130,8 @@ TEST_F_TIMEOUT(accounting, two_processes, TEST_SECONDS)
 	int fd, i;
 	char *at;
 
-	for_each_heap(heap, i) {
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		self->size = 64 * MIB;
 		fd = alloc_large(heap, &self->size);
@@ -182,7 +180,8 @@ TEST_F_TIMEOUT(accounting, parts, TEST_SECONDS)
 	char *at, *to;
 	int fd, i;
 
-	for_each_heap(heap, i) {
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		fd = heap_alloc(heap, size);
 		ASSERT_LT(2, fd);
@@ -232,7 +231,8 @@ TEST_F_TIMEOUT(accounting, no_memory, TEST_SECONDS)
 	fixed = mmap(NULL, 1UL << 34, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 		     -1, 0);
 	ASSERT_NE(MAP_FAILED, fixed);
-	for_each_heap(heap, i) {
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		fd = heap_alloc(heap, size);
 		ASSERT_LT(2, fd);
@@ -504,7 +504,8 @@ TEST_F_TIMEOUT(accounting, refused, TEST_SECONDS)
 		EXPECT_LE(0, ret)
 			TH_LOG("%s: %ld", ways[w].name, ret);
 	}
-	for_each_heap(heap, i) {
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		fd = heap_alloc(heap, size);
 		ASSERT_LT(2, fd);

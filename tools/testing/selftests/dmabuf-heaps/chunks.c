@@ -25,6 +25,9 @@
 #include "../kselftest_harness.h"
 #include "heaps_util.h"
 
+#define NODES		"/proc/device-tree/reserved-memory"
+#define PROPERTY	"linux,heap-chunk-bytes"
+
 FIXTURE(chunks) {
 	struct heap heaps[MAX_HEAPS];
 	int nr;
@@ -99,9 +102,6 @@ FIXTURE_TEARDOWN(chunks)
 	close(self->dev);
 }
 
-#define for_each_heap(heap, i)						\
-	for (i = 0; i < self->nr && (heap = &self->heaps[i]); i++)
-
 /* The table that an importer gets: chunks, each at once, by address. */
 TEST_F_TIMEOUT(chunks, table, TEST_SECONDS)
 {
@@ -112,7 +112,8 @@ TEST_F_TIMEOUT(chunks, table, TEST_SECONDS)
 
 	if (self->dev < 0 || dma_bounces())
 		SKIP(return, "no test importer that sees addresses of memory");
-	for_each_heap(heap, i) {
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		/* The last chunk need not be full. */
 		fd = heap_alloc(heap, nr * heap->chunk - heap->chunk + self->page);
@@ -159,7 +160,8 @@ TEST_F_TIMEOUT(chunks, zeroed, TEST_SECONDS)
 	int fd, i, j;
 	char *at;
 
-	for_each_heap(heap, i) {
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		size = 16 * heap->chunk;
 		for (j = 0; j < 3; j++) {
@@ -539,8 +541,7 @@ TEST_F_TIMEOUT(chunks, device_tree, TEST_SECONDS)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		snprintf(path, sizeof(path), "/proc/device-tree/reserved-memory/%s/"
-			 "linux,heap-chunk-bytes", cases[i].node);
+		snprintf(path, sizeof(path), NODES "/%s/" PROPERTY, cases[i].node);
 		if (access(path, F_OK))
 			continue;
 		TH_LOG("%s", cases[i].node);

@@ -58,9 +58,6 @@ FIXTURE_TEARDOWN(heaps)
 	close(self->dev);
 }
 
-#define for_each_heap(heap, i)						\
-	for (i = 0; i < self->nr && (heap = &self->heaps[i]); i++)
-
 /* fd, attached to a device, and mapped for it; all three are there or it fails */
 struct import {
 	int attach;
@@ -129,7 +126,8 @@ TEST_F_TIMEOUT(heaps, vgem, TEST_SECONDS)
 
 	if (vgem < 0)
 		SKIP(return, "no vgem");
-	for_each_heap(heap, i) {
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		fd = heap_alloc(heap, self->size);
 		ASSERT_LT(2, fd);
@@ -153,7 +151,8 @@ TEST_F_TIMEOUT(heaps, udmabuf, TEST_SECONDS)
 	if (dev < 0)
 		SKIP(return, "no udmabuf");
 	create.size = self->size;
-	for_each_heap(heap, i) {
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		create.memfd = heap_alloc(heap, self->size);
 		ASSERT_LT(2, (int)create.memfd);
@@ -178,7 +177,8 @@ TEST_F_TIMEOUT(heaps, sync_two, TEST_SECONDS)
 
 	if (self->dev < 0)
 		SKIP(return, "no test importer");
-	for_each_heap(heap, i) {
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		fd = heap_alloc(heap, self->size);
 		ASSERT_LT(2, fd);
@@ -223,7 +223,8 @@ TEST_F_TIMEOUT(heaps, sync_directions, TEST_SECONDS)
 
 	if (self->dev < 0)
 		SKIP(return, "no test importer");
-	for_each_heap(heap, i) {
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		fd = heap_alloc(heap, self->size);
 		ASSERT_LT(2, fd);
@@ -261,7 +262,8 @@ TEST_F_TIMEOUT(heaps, double_map, TEST_SECONDS)
 	/* A checked importer has tables of its own anyway. */
 	if (self->was_on >= 0)
 		ASSERT_EQ(0, debug_set(false));
-	for_each_heap(heap, i) {
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		fd = heap_alloc(heap, self->size);
 		ASSERT_LT(2, fd);
@@ -346,7 +348,8 @@ TEST_F_TIMEOUT(heaps, concurrent_map, TEST_SECONDS)
 
 	if (self->dev < 0)
 		SKIP(return, "no test importer");
-	for_each_heap(heap, i) {
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		fd = heap_alloc(heap, self->size);
 		ASSERT_LT(2, fd);
@@ -376,7 +379,7 @@ static bool touch_dies(char *at)
 	pid_t pid = fork();
 
 	if (!pid) {
-		*(volatile char *)at = 1;
+		__atomic_store_n(at, 1, __ATOMIC_RELAXED);
 		_exit(0);
 	}
 	waitpid(pid, &status, 0);
@@ -391,7 +394,8 @@ TEST_F_TIMEOUT(heaps, mmap_rules, TEST_SECONDS)
 	char *at, *part;
 	int fd, i;
 
-	for_each_heap(heap, i) {
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		fd = heap_alloc(heap, self->size);
 		ASSERT_LT(2, fd);
@@ -452,9 +456,9 @@ TEST_F_TIMEOUT(heaps, leaks, TEST_SECONDS)
 	char *at;
 
 	/* Large chunks take their time to clear. */
-	for_each_heap(heap, i)
-		if (heap->chunk <= 64 << 10)
-			small[nr++] = *heap;
+	for (i = 0; i < self->nr; i++)
+		if (self->heaps[i].chunk <= 64 << 10)
+			small[nr++] = self->heaps[i];
 	injected = fail_allocations(FAIL_ONE_IN);
 	fail_allocations(0);
 	/* What stdio and the like need is there afterwards. */
@@ -508,7 +512,8 @@ TEST_F_TIMEOUT(heaps, bad_input, TEST_SECONDS)
 	struct heap *heap;
 	int i;
 
-	for_each_heap(heap, i) {
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		EXPECT_EQ(-EINVAL, heap_alloc(heap, 0));
 		EXPECT_EQ(-EINVAL, heap_alloc(heap, SIZE_MAX));

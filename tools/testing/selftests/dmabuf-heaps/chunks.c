@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <linux/dma-heap.h>
 
 #include <lib/test_pinpage_uapi.h>
 #include <mm/cma_test.h>
@@ -102,13 +105,40 @@ FIXTURE_TEARDOWN(chunks)
 	close(self->dev);
 }
 
-/* The table that an importer gets: chunks, each at once, by address. */
+/* The table that an importer gets: each chunk an entry of its own, by address. */
+static void check_table(struct __test_metadata *_metadata, struct _test_data_chunks *self,
+			struct heap *heap, int fd, unsigned int step)
+{
+	unsigned int i, nr = buf_size(fd) / heap->chunk;
+	struct test_dmabuf_entry entry;
+	uint64_t behind = 0;
+	int attach, map;
+
+	attach = buf_attach(self->dev, fd, 0, 0);
+	ASSERT_LT(0, attach);
+	map = buf_map(self->dev, attach, DMA_BIDIRECTIONAL);
+	ASSERT_LT(0, map);
+	for (i = 0; i < nr; i += step) {
+		ASSERT_EQ(0, buf_entry(self->dev, map, i, &entry));
+		EXPECT_EQ(nr, entry.orig_nents);
+		EXPECT_EQ(heap->chunk, entry.length);
+		EXPECT_EQ(0, entry.offset);
+		EXPECT_EQ(0, entry.dma_address % heap->chunk);
+		EXPECT_LE(behind, entry.dma_address);
+		behind = entry.dma_address + heap->chunk;
+	}
+	if (self->cma >= 0) {
+		EXPECT_LE(self->area.base_pfn * self->page, entry.dma_address);
+		EXPECT_GE((self->area.base_pfn + self->area.count) * self->page, behind);
+	}
+	EXPECT_EQ(0, buf_unmap(self->dev, map));
+	EXPECT_EQ(0, buf_detach(self->dev, attach));
+}
+
 TEST_F_TIMEOUT(chunks, table, TEST_SECONDS)
 {
-	struct test_dmabuf_entry entry;
-	int fd, attach, map, i, j, nr = 9;
-	uint64_t behind;
 	struct heap *heap;
+	int fd, i;
 
 	if (self->dev < 0 || dma_bounces())
 		SKIP(return, "no test importer that sees addresses of memory");
@@ -116,29 +146,10 @@ TEST_F_TIMEOUT(chunks, table, TEST_SECONDS)
 		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
 		/* The last chunk need not be full. */
-		fd = heap_alloc(heap, nr * heap->chunk - heap->chunk + self->page);
+		fd = heap_alloc(heap, 8 * heap->chunk + self->page);
 		ASSERT_LT(2, fd);
-		EXPECT_EQ(nr * heap->chunk, buf_size(fd));
-		attach = buf_attach(self->dev, fd, 0, 0);
-		ASSERT_LT(0, attach);
-		map = buf_map(self->dev, attach, DMA_BIDIRECTIONAL);
-		ASSERT_LT(0, map);
-		behind = 0;
-		for (j = 0; j < nr; j++) {
-			ASSERT_EQ(0, buf_entry(self->dev, map, j, &entry));
-			EXPECT_EQ(nr, entry.orig_nents);
-			EXPECT_EQ(heap->chunk, entry.length);
-			EXPECT_EQ(0, entry.offset);
-			EXPECT_EQ(0, entry.dma_address % heap->chunk);
-			EXPECT_LE(behind, entry.dma_address);
-			behind = entry.dma_address + heap->chunk;
-		}
-		if (self->cma >= 0) {
-			EXPECT_LE(self->area.base_pfn * self->page, entry.dma_address);
-			EXPECT_GE((self->area.base_pfn + self->area.count) * self->page, behind);
-		}
-		EXPECT_EQ(0, buf_unmap(self->dev, map));
-		EXPECT_EQ(0, buf_detach(self->dev, attach));
+		EXPECT_EQ(9 * heap->chunk, buf_size(fd));
+		check_table(_metadata, self, heap, fd, 1);
 		close(fd);
 	}
 }
@@ -319,6 +330,9 @@ TEST_F_TIMEOUT(chunks, smaller_pieces, TEST_SECONDS)
 	fd = heap_alloc(self->heap, size);
 	EXPECT_LT(2, fd);
 	if (fd > 0) {
+		/* They come from more than one attempt, and are sorted. */
+		if (self->dev >= 0 && !dma_bounces())
+			check_table(_metadata, self, self->heap, fd, 1 + size / self->heap->chunk / 500);
 		write_to(_metadata, fd, size);
 		close(fd);
 	}
@@ -432,6 +446,64 @@ TEST_F_TIMEOUT(chunks, killed_waiting, TEST_SECONDS)
 	EXPECT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status));
 	EXPECT_EQ(used, cma_used());
+}
+
+struct sharer {
+	int heap;
+	struct dma_heap_allocation_data arg;
+};
+
+static int allocate_shared(void *arg)
+{
+	struct sharer *sharer = arg;
+
+	return ioctl(sharer->heap, DMA_HEAP_IOCTL_ALLOC, &sharer->arg);
+}
+
+/*
+ * Once a process has all chunks it clears them, and stops when it is killed. With
+ * files and memory in common we see whether the kernel gave it a buffer, which is
+ * the last thing it does.
+ */
+TEST_F_TIMEOUT(chunks, killed_clearing, TEST_SECONDS)
+{
+	int64_t used = cma_used(), wanted;
+	int i, fd, status, interrupted = 0;
+	char *stack = malloc(65536);
+	struct sharer sharer;
+	size_t size = 128 << 20;
+	pid_t pid;
+
+	if (used < 0)
+		SKIP(return, "no CMA in debugfs");
+	ASSERT_NE(NULL, stack);
+	while (fd = heap_alloc(self->heap, size), fd == -ENOMEM)
+		size /= 2;
+	ASSERT_LT(2, fd);
+	close(fd);
+	wanted = used + size / self->page;
+	sharer.heap = heap_open(self->heap);
+	ASSERT_LT(2, sharer.heap);
+	for (i = 0; i < 8; i++) {
+		memset(&sharer.arg, 0, sizeof(sharer.arg));
+		sharer.arg.len = size;
+		sharer.arg.fd_flags = O_RDWR | O_CLOEXEC;
+		pid = clone(allocate_shared, stack + 65536, CLONE_VM | CLONE_FILES | SIGCHLD,
+			    &sharer);
+		ASSERT_LT(0, pid);
+		while (cma_used() < wanted && !waitpid(pid, &status, WNOHANG))
+			;
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		interrupted += !sharer.arg.fd;
+		if (sharer.arg.fd)
+			close(sharer.arg.fd);
+	}
+	TH_LOG("%d of 8 interrupted", interrupted);
+	EXPECT_LT(0, interrupted);
+	EXPECT_EQ(used, cma_used());
+	close(sharer.heap);
+	free(stack);
 }
 
 /* At whatever moment the signal comes. */

@@ -58,19 +58,26 @@ int find_heaps(struct heap *heaps, bool chunks_only)
 	return nr;
 }
 
+int heap_open(const struct heap *heap)
+{
+	char path[sizeof(HEAPS) + NAME_MAX_HEAP];
+	int fd;
+
+	snprintf(path, sizeof(path), HEAPS "/%s", heap->name);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 int heap_alloc(const struct heap *heap, size_t size)
 {
 	struct dma_heap_allocation_data arg = {
 		.len = size,
 		.fd_flags = O_RDWR | O_CLOEXEC,
 	};
-	char path[sizeof(HEAPS) + NAME_MAX_HEAP];
-	int fd, ret = 0;
+	int fd = heap_open(heap), ret = 0;
 
-	snprintf(path, sizeof(path), HEAPS "/%s", heap->name);
-	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (ioctl(fd, DMA_HEAP_IOCTL_ALLOC, &arg))
 		ret = -errno;
 	close(fd);

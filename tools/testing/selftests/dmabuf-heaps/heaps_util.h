@@ -20,7 +20,8 @@ struct heap {
 /* All heaps, or those of chunks only; how many there are. */
 int find_heaps(struct heap *heaps, bool chunks_only);
 
-/* An fd */
+/* These give an fd. */
+int heap_open(const struct heap *heap);
 int heap_alloc(const struct heap *heap, size_t size);
 size_t buf_size(int fd);
 void *buf_mmap(int fd, size_t size);

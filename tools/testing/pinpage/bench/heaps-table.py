@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 CLEAN, FRAME, PINNED = 'clean/4800x64K', 'clean/frame95MB', 'pinned=10%/4800x64K'
+MAP, STEPS = 'map/64M', ('mmap', 'fork', 'munmap')
 PERCENT = (1, 10, 30)
 WHAT = ('pinned', 'dirty')
 HOW = ('chunk', 'chunk_unpinned', 'cma_heap_loop', 'algorithm2021', 'algorithm2021_patched', 'system')
@@ -32,6 +33,7 @@ def missing(cases):
     wanted += [(f'{what}={percent}%/4800x64K', how) for what in WHAT for percent in PERCENT
                for how in ('chunk', 'ok', 'attempts', 'cma_heap_loop', 'algorithm2021_patched', 'system')]
     wanted += [(f'pinned={percent}%/4800x64K', 'chunk_unpinned') for percent in PERCENT]
+    wanted += [(MAP, prefix + step) for prefix in ('', 'base_') for step in STEPS]
     return [f'no row {case},{metric}' for case, metric in wanted if metric not in cases.get(case, {})]
 
 
@@ -44,7 +46,7 @@ def cell(row, how):
 def table(cases):
     header = ['ms, zeroing apart', *HOW, 'zeroing', 'ok']
     rows = [[case, *(cell(row, how) for how in HOW), cell(row, 'zeroing'),
-             f'{row["ok"]}/{row["attempts"]}' if 'ok' in row else '-'] for case, row in cases.items()]
+             f'{row["ok"]}/{row["attempts"]}' if 'ok' in row else '-'] for case, row in cases.items() if case != MAP]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     for row in [header, ['-' * width for width in widths], *rows]:
         print('  ' + '  '.join(text.rjust(width) if i else text.ljust(width)
@@ -99,6 +101,8 @@ def main():
         return 1
     table(cases)
     plot(cases, sys.argv[2])
+    print('a mapping of 64 MiB that counts, and on the base: ' +
+          ', '.join(f'{step} {cases[MAP][step] / 1e6:.2f} and {cases[MAP]["base_" + step] / 1e6:.2f} ms' for step in STEPS))
     rc = 0
     for what, shown in must_show(cases):
         print(('' if shown else 'NOT SHOWN: ') + what)

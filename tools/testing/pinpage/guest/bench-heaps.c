@@ -11,7 +11,8 @@
  *
  * The cases: a clean area; N percent of its pages in use by a process, pinned by a
  * pinpage system or not; N percent of its pages dirty, of a file that a process
- * never ceases to write, on a disk where that takes 10 ms.
+ * never ceases to write, on a disk where that takes 10 ms. And what it costs to map a
+ * buffer, now that it counts in RSS and PSS.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -348,6 +349,43 @@ static void dirty(unsigned int percent, uint64_t zero)
 	unlink("/tmp/disk/file");
 }
 
+/*
+ * What it costs a process to map a buffer of the system heap, of 64 MiB, which
+ * counts for it or, on the base, does not.
+ */
+static void mapping(bool counted)
+{
+	static const char name[] = "map/64M";
+	size_t size = 64UL << 20;
+	struct dma_heap_allocation_data arg = { .len = size, .fd_flags = O_RDWR };
+	int heap = open("/dev/dma_heap/system", O_RDWR);
+	uint64_t begin;
+	pid_t pid;
+	char *at;
+
+	if (heap < 0 || ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &arg))
+		die("/dev/dma_heap/system");
+	/* The second time, what is allocated once is there. */
+	munmap(mmap(NULL, size, PROT_READ, MAP_SHARED, arg.fd, 0), size);
+	begin = now();
+	at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, arg.fd, 0);
+	if (at == MAP_FAILED)
+		die("mmap");
+	row(name, counted ? "mmap" : "base_mmap", now() - begin);
+	fflush(stdout);
+	begin = now();
+	pid = fork();
+	if (!pid)
+		_exit(0);
+	waitpid(pid, NULL, 0);
+	row(name, counted ? "fork" : "base_fork", now() - begin);
+	begin = now();
+	munmap(at, size);
+	row(name, counted ? "munmap" : "base_munmap", now() - begin);
+	close(arg.fd);
+	close(heap);
+}
+
 static void ours(void)
 {
 	static const unsigned int percents[] = { 1, 10, 30 };
@@ -357,6 +395,7 @@ static void ours(void)
 
 	if (setrlimit(RLIMIT_NOFILE, &files))
 		die("file descriptors");
+	mapping(true);
 	clean("clean/4800x64K", CHUNKS);
 	clean("clean/frame95MB", FRAME);
 	zero = zeroing(CHUNKS);
@@ -369,6 +408,7 @@ static void ours(void)
 
 static void base(void)
 {
+	mapping(false);
 	report("clean/4800x64K", "algorithm2021", algorithm2021(CHUNKS, false), 0);
 	report("clean/frame95MB", "algorithm2021", algorithm2021(FRAME, false), 0);
 }

@@ -4,10 +4,13 @@
  *
  * For cma_alloc() each chunk is a search of the bitmap, two drains and the
  * isolation of a pageblock, the same one over and over again. Here the area is
- * gone through once, in spans that are whole pageblocks: the free chunks of a
- * span are reserved, those that a look can tell not to move are given back,
- * and what is left is emptied and taken while the span is isolated. The caches
- * of pages are drained where the first page in use is met, and stay off.
+ * gone through once, in spans of whole pageblocks: the free chunks of a span
+ * are reserved, those that a look can tell not to move are given back, and what
+ * is left is emptied and taken while the span is isolated. The caches of pages
+ * are drained where the first page in use is met, and stay off.
+ *
+ * A span is not less than the largest block that can be free, for whoever
+ * isolates part of such a range goes through the rest of it page by page.
  */
 #include <linux/bitmap.h>
 #include <linux/cma.h>
@@ -339,7 +342,7 @@ static int init_bulk(struct cma_bulk *bulk, struct cma *cma,
 	bulk->cma = cma;
 	bulk->chunk = 1UL << order;
 	bulk->step = max(bulk->chunk, 1UL << cma->order_per_bit);
-	bulk->span = max(bulk->step, pageblock_nr_pages);
+	bulk->span = max3(bulk->step, pageblock_nr_pages, MAX_ORDER_NR_PAGES);
 	bulk->nr_chunks = bulk->span / bulk->step;
 	return 0;
 }

@@ -41,6 +41,7 @@ FIXTURE_SETUP(accounting) {
 
 FIXTURE_TEARDOWN(accounting)
 {
+	fail_allocations(0);
 }
 
 /* A process that does one thing after the other, when it is told to. */

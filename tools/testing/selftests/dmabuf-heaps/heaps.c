@@ -52,6 +52,7 @@ FIXTURE_SETUP(heaps) {
 
 FIXTURE_TEARDOWN(heaps)
 {
+	fail_allocations(0);
 	free(self->data);
 	if (self->was_on >= 0)
 		EXPECT_EQ(0, debug_set(self->was_on));

@@ -147,31 +147,35 @@ int64_t cma_used(void)
 	return used;
 }
 
+/* Whom it hits comes before that it hits, and the other way round afterwards. */
 static int set_failing(const char *kind, unsigned int one_in)
 {
-	const char *settings[][2] = {
-		{ "task-filter", one_in ? "Y" : "N" }, { "times", "-1" },
-		{ "verbose", "0" }, { "ignore-gfp-wait", one_in ? "N" : "Y" },
-		{ "probability", one_in ? "100" : "0" }, { "interval", "1" },
+	const char *settings[][3] = {
+		/* on, off */
+		{ "task-filter", "Y", "N" },
+		{ "ignore-gfp-wait", "N", "Y" },
+		/* Of pages; else only more than one would fail. */
+		{ "min-order", "0", "1" },
+		{ "times", "-1", "1" },
+		{ "verbose", "0", "2" },
+		{ "interval", "1", "1" },
+		{ "probability", "100", "0" },
 	};
-	char path[128], interval[16];
-	size_t i;
-	int ret;
+	int nr = sizeof(settings) / sizeof(*settings), i, ret;
+	const char **setting;
+	char path[128], text[16];
 
-	if (one_in) {
-		snprintf(interval, sizeof(interval), "%u", one_in);
-		settings[5][1] = interval;
-	}
-	for (i = 0; i < sizeof(settings) / sizeof(*settings); i++) {
-		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", kind, settings[i][0]);
-		ret = write_text(path, settings[i][1]);
-		if (ret)
+	for (i = 0; i < nr; i++) {
+		setting = settings[one_in ? i : nr - 1 - i];
+		snprintf(text, sizeof(text), "%s", setting[one_in ? 1 : 2]);
+		if (one_in && !strcmp(setting[0], "interval"))
+			snprintf(text, sizeof(text), "%u", one_in);
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", kind, setting[0]);
+		ret = write_text(path, text);
+		if (ret && strcmp(setting[0], "min-order"))
 			return ret;
 	}
-	if (strcmp(kind, "fail_page_alloc"))
-		return 0;
-	/* Else only allocations of more than a page would fail. */
-	return write_text("/sys/kernel/debug/fail_page_alloc/min-order", one_in ? "0" : "1");
+	return 0;
 }
 
 int fail_allocations(unsigned int one_in)

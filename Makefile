@@ -2,7 +2,7 @@
 # The front door; "make help" says what is behind it. Everything made goes to out/.
 
 S := $(CURDIR)/scripts
-SELFTESTS ?= pinpage cma dma-buf dmabuf-heaps
+SELFTESTS ?= pinpage pinpage-drivers cma dma-buf dmabuf-heaps
 export KERNEL CONFIG FRAGMENT SELFTESTS FORCE JOBS ACCEL TIMEOUT
 ifdef KUNIT
 export KUNIT
@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run test coverage htmldocs kcsan bench-idle bench-move bench-cma bench-debug bench-heaps defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run test test-io coverage htmldocs kcsan bench-idle bench-move bench-cma bench-io bench-debug bench-heaps defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -52,6 +52,17 @@ bench-cma: deps tree
 bench-heaps: deps tree
 	@$S/deps plot
 	@$S/bench-heaps
+
+#:   make bench-io    a request of io_uring, base and patched kernel: out/io.csv
+bench-io: guest-plain
+	@$S/bench-io
+
+#:
+#: Drivers on pinpage, under programs that nobody here wrote:
+#:   make test-io     fio and liburing's tests, while registered buffers move
+test-io: guest-plain
+	@$S/deps io
+	@$S/io
 
 #:
 #: More tests:

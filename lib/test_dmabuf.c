@@ -18,6 +18,7 @@
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/io.h>
+#include <linux/iosys-map.h>
 #include <linux/ktime.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
@@ -438,6 +439,8 @@ struct test_file {
 	struct mutex lock;	/* see above */
 	struct xarray attaches;
 	struct xarray maps;
+	struct dma_buf *vmapped;
+	struct iosys_map vmap;
 };
 
 struct test_mapping {
@@ -860,6 +863,34 @@ union test_arg {
 	u32 id;
 };
 
+static void test_do_vunmap(struct test_file *file)
+{
+	if (!file->vmapped)
+		return;
+	dma_buf_vunmap_unlocked(file->vmapped, &file->vmap);
+	dma_buf_put(file->vmapped);
+	file->vmapped = NULL;
+}
+
+static long test_vmap(struct test_file *file, int fd)
+{
+	struct dma_buf *dmabuf;
+	int ret;
+
+	test_do_vunmap(file);
+	if (fd == -1)
+		return 0;
+	dmabuf = dma_buf_get(fd);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+	ret = dma_buf_vmap_unlocked(dmabuf, &file->vmap);
+	if (ret)
+		dma_buf_put(dmabuf);
+	else
+		file->vmapped = dmabuf;
+	return ret;
+}
+
 static long test_command(struct test_file *file, unsigned int cmd,
 			 union test_arg *arg)
 {
@@ -884,6 +915,8 @@ static long test_command(struct test_file *file, unsigned int cmd,
 		return test_bench(file, &arg->bench);
 	case TEST_DMABUF_CLEAR:
 		return test_clear(&arg->clear);
+	case TEST_DMABUF_VMAP:
+		return test_vmap(file, arg->id);
 	}
 	return -ENOTTY;
 }
@@ -946,6 +979,7 @@ static int test_file_release(struct inode *inode, struct file *filp)
 	struct test_mapping *map;
 	unsigned long i;
 
+	test_do_vunmap(file);
 	xa_for_each(&file->maps, i, map)
 		test_do_unmap(file, i);
 	xa_for_each(&file->attaches, i, attach)

@@ -16,6 +16,7 @@
 #include <linux/page_ext.h>
 #endif
 
+struct file;
 struct module;
 struct pinpage_chunk;
 struct pinpage_set;
@@ -151,6 +152,7 @@ struct pinpage_set {
 
 #ifdef CONFIG_PINPAGE
 
+bool pinpage_enabled(void);
 int register_pinpage(struct pinpage_system *system);
 int unregister_pinpage(struct pinpage_system *system);
 int set_pinpage(struct pinpage_system *system, struct pinpage_set *set,
@@ -163,6 +165,9 @@ int pinpage_pin_user(struct pinpage_system *system, struct pinpage_set *set,
 int pinpage_unpin_user(struct pinpage_set *set, bool make_dirty);
 int pinpage_get_pages(struct pinpage_set *set, unsigned long index,
 		      struct page **pages, unsigned long nr);
+long pinpage_pin_memfd(struct file *memfd, loff_t start, loff_t end,
+		       struct folio **folios, unsigned int max_folios,
+		       pgoff_t *offset);
 
 #ifndef CONFIG_64BIT
 /* No page flag to spare: the bit stands in page_ext, as in page_idle.h. */
@@ -198,5 +203,10 @@ static inline void folio_clear_pinpage(struct folio *folio)
 	}
 }
 #endif /* !CONFIG_64BIT */
+#else /* CONFIG_PINPAGE */
+static inline bool pinpage_enabled(void)
+{
+	return false;
+}
 #endif /* CONFIG_PINPAGE */
 #endif /* _LINUX_PINPAGE_H */

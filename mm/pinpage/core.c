@@ -46,6 +46,22 @@ static int __init pinpage_setup(char *str)
 }
 early_param("pinpage", pinpage_setup);
 
+/**
+ * pinpage_enabled - is anybody asked at all?
+ *
+ * For a driver that would rather go without what it needs for its callbacks, if
+ * they are never called.
+ *
+ * Context: Any.
+ * Return: false with pinpage=off on the kernel command line, or without
+ * CONFIG_PINPAGE. The same for as long as the kernel runs.
+ */
+bool pinpage_enabled(void)
+{
+	return !pinpage_off;
+}
+EXPORT_SYMBOL_GPL(pinpage_enabled);
+
 static struct pinpage_system *find_system(const char *name)
 {
 	struct pinpage_system *system;
@@ -641,6 +657,34 @@ put:
 	return err;
 }
 EXPORT_SYMBOL_GPL(pinpage_pin_user);
+
+/**
+ * pinpage_pin_memfd - pin folios of a memfd that are going to be in a set
+ * @memfd: the memfd
+ * @start: offset of the first byte
+ * @end: offset of the last byte
+ * @folios: where to store the folios, each once
+ * @max_folios: room in @folios
+ * @offset: where to store the offset of @start in the first folio, in bytes
+ *
+ * As memfd_pin_folios(), but folios in CMA and ZONE_MOVABLE stay there, unless
+ * pinpage=off. The caller calls set_pinpage() for them, with %PINPAGE_FOLIO,
+ * soon: until then they are in everybody's way. Where that fails, it unpins.
+ *
+ * Context: Process context, may sleep.
+ * Return: How many folios, or what memfd_pin_folios() returns.
+ */
+long pinpage_pin_memfd(struct file *memfd, loff_t start, loff_t end,
+		       struct folio **folios, unsigned int max_folios,
+		       pgoff_t *offset)
+{
+	if (pinpage_off)
+		return memfd_pin_folios(memfd, start, end, folios, max_folios,
+					offset);
+	return memfd_pin_folios_pinpage(memfd, start, end, folios, max_folios,
+					offset);
+}
+EXPORT_SYMBOL_GPL(pinpage_pin_memfd);
 
 /**
  * pinpage_unpin_user - take back pinpage_pin_user()

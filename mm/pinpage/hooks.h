@@ -70,6 +70,9 @@ bool __pinpage_owner_name(struct folio *folio, unsigned int n, char *name,
 			  size_t size);
 int pin_user_pages_fast_pinpage(unsigned long start, int nr_pages,
 				unsigned int gup_flags, struct page **pages);
+long memfd_pin_folios_pinpage(struct file *memfd, loff_t start, loff_t end,
+			      struct folio **folios, unsigned int max_folios,
+			      pgoff_t *offset);
 
 /*
  * A migration batch begins: owners of flagged @folios are asked to pause; the

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The driver of samples/pinpage, which the documentation quotes: its pages
+ * move, and what it reads is what the process has written.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "../pinpage/pinpage_util.h"
+
+#define NR	((size_t)64)
+
+FIXTURE(sample) {
+	int fd;
+	char *at;
+	char *data;
+	int64_t balance;
+};
+
+static int sample_open(void)
+{
+	const char *path = "/dev/pinpage_sample";
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 && !system("modprobe -q pinpage-sample >/dev/null 2>&1"))
+		fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd;
+}
+
+FIXTURE_SETUP(sample)
+{
+	self->fd = sample_open();
+	if (self->fd < 0)
+		SKIP(return, "/dev/pinpage_sample: %s", strerror(errno));
+	if (!have_two_nodes())
+		SKIP(return, "one NUMA node");
+	self->balance = pin_balance();
+	self->at = map_anon(NR);
+	self->data = malloc(NR * PAGE);
+	ASSERT_NE(NULL, self->at);
+	ASSERT_NE(NULL, self->data);
+	user_fill(self->at, NR, SEED_USER);
+}
+
+FIXTURE_TEARDOWN(sample)
+{
+	free(self->data);
+	close(self->fd);
+	munmap(self->at, NR * PAGE);
+	EXPECT_EQ(self->balance, pin_balance());
+}
+
+static int pin(int fd, void *at)
+{
+	uint64_t addr = (uintptr_t)at;
+
+	return write(fd, &addr, sizeof(addr)) == sizeof(addr) ? 0 : -errno;
+}
+
+/*
+ * To the other node: how many are there. An owner has little time, and the
+ * machine under the test may stop for longer: again, for some seconds.
+ */
+static size_t move_all(char *at)
+{
+	int to = !node_of(at), tries = 100;
+	size_t moved;
+
+	do {
+		moved = move_to(0, at, NR, to);
+		if (moved < NR)
+			sleep_ms(20);
+	} while (moved < NR && --tries);
+	return moved;
+}
+
+/* What the device sees: wrong bytes, or a negative errno. */
+static int64_t device_check(int fd, char *data, uint64_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < NR; i++)
+		if (pread(fd, data + i * PAGE, PAGE, i * PAGE) != PAGE)
+			return -errno;
+	return user_check(data, NR, seed);
+}
+
+TEST_F_TIMEOUT(sample, moves, TEST_SECONDS)
+{
+	uint64_t before[NR];
+	size_t i, stayed = 0;
+	int round;
+
+	ASSERT_EQ(0, pin(self->fd, self->at));
+	for (round = 0; round < 4; round++) {
+		for (i = 0; i < NR; i++)
+			before[i] = user_pfn(self->at + i * PAGE);
+		EXPECT_EQ(NR, move_all(self->at));
+		for (i = 0; i < NR; i++)
+			stayed += user_pfn(self->at + i * PAGE) == before[i];
+		EXPECT_EQ(0, stayed);
+		EXPECT_EQ(0, device_check(self->fd, self->data, SEED_USER + round));
+		user_fill(self->at, NR, SEED_USER + round + 1);
+		EXPECT_EQ(0, device_check(self->fd, self->data, SEED_USER + round + 1));
+	}
+}
+
+TEST_F_TIMEOUT(sample, bad_input, TEST_SECONDS)
+{
+	EXPECT_EQ(-1, write(self->fd, "short", 5));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-EFAULT, pin(self->fd, NULL));
+	EXPECT_EQ(0, read(self->fd, self->data, PAGE));
+	ASSERT_EQ(0, pin(self->fd, self->at));
+	EXPECT_EQ(-EBUSY, pin(self->fd, self->at));
+	EXPECT_EQ(0, pread(self->fd, self->data, PAGE, NR * PAGE));
+	EXPECT_EQ(-1, syscall(__NR_pread64, self->fd, 0UL, PAGE, 0UL));
+	EXPECT_EQ(EFAULT, errno);
+}
+
+struct mover {
+	char *at;
+	pid_t pid;
+	bool stop;
+};
+
+static void *keep_moving(void *arg)
+{
+	struct mover *m = arg;
+	int node = 0;
+
+	while (!__atomic_load_n(&m->stop, __ATOMIC_ACQUIRE))
+		move_to(m->pid, m->at, NR, node = !node);
+	return NULL;
+}
+
+/* Transfers and moves at once: both go on, neither sees half of the other. */
+TEST_F_TIMEOUT(sample, races, TEST_SECONDS)
+{
+	struct mover m = { .at = self->at };
+	pthread_t thread;
+	int round;
+
+	ASSERT_EQ(0, pin(self->fd, self->at));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_moving, &m));
+	for (round = 0; round < 100; round++) {
+		user_fill(self->at, NR, round);
+		EXPECT_EQ(0, device_check(self->fd, self->data, round));
+	}
+	__atomic_store_n(&m.stop, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(0, device_check(self->fd, self->data, round - 1));
+}
+
+/* The process dies, and so the file is closed, in the middle of moves. */
+TEST_F_TIMEOUT(sample, exit, TEST_SECONDS)
+{
+	struct mover m = { .at = self->at };
+	int round, status, ready[2];
+	pthread_t thread;
+	char byte;
+
+	for (round = 0; round < 10; round++) {
+		ASSERT_EQ(0, pipe(ready));
+		m.pid = fork();
+		if (!m.pid) {
+			self->fd = sample_open();
+			user_fill(self->at, NR, round);
+			if (pin(self->fd, self->at) || write(ready[1], "", 1) != 1)
+				_exit(1);
+			pause();
+		}
+		ASSERT_LT(0, m.pid);
+		ASSERT_EQ(1, read(ready[0], &byte, 1));
+		m.stop = false;
+		ASSERT_EQ(0, pthread_create(&thread, NULL, keep_moving, &m));
+		sleep_ms(5);
+		kill(m.pid, SIGKILL);
+		ASSERT_EQ(m.pid, waitpid(m.pid, &status, 0));
+		__atomic_store_n(&m.stop, true, __ATOMIC_RELEASE);
+		pthread_join(thread, NULL);
+		close(ready[0]);
+		close(ready[1]);
+	}
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,551 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * udmabufs whose folios move: idle, mapped by the CPU, attached to importers of
+ * either kind. The importers are those of lib/test_dmabuf.c.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/dma-buf.h>
+#include <linux/udmabuf.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include <lib/test_dmabuf_uapi.h>
+
+#include "../kselftest_harness.h"
+#include "../pinpage/pinpage_util.h"
+
+#define NR	((size_t)64)
+#define LEN	(NR * PAGE)
+#define WHO	"/sys/kernel/debug/pinpage/who"
+
+#define DMA_BIDIRECTIONAL	0	/* enum dma_data_direction, not exported */
+
+struct mover {
+	pthread_t thread;
+	char *at;
+	int pid;
+	bool stop;
+};
+
+static void *keep_moving(void *arg)
+{
+	struct mover *m = arg;
+	int node = 0;
+
+	while (!__atomic_load_n(&m->stop, __ATOMIC_ACQUIRE))
+		move_to(m->pid, m->at, NR, node = !node);
+	return NULL;
+}
+
+static int start_mover(struct mover *m, char *at, int pid)
+{
+	*m = (struct mover){ .at = at, .pid = pid };
+	return pthread_create(&m->thread, NULL, keep_moving, m);
+}
+
+static void stop_mover(struct mover *m)
+{
+	__atomic_store_n(&m->stop, true, __ATOMIC_RELEASE);
+	pthread_join(m->thread, NULL);
+}
+
+FIXTURE(udmabuf) {
+	int dev;	/* /dev/udmabuf */
+	int importer;	/* /dev/dmabuf_test */
+	int memfd;
+	int buf;
+	char *at;	/* the memfd */
+	char *mapped;	/* the dma-buf */
+	int64_t balance;
+};
+
+static int create(int dev, int memfd, size_t offset, size_t len)
+{
+	struct udmabuf_create arg = {
+		.memfd = memfd, .offset = offset, .size = len, .flags = UDMABUF_FLAGS_CLOEXEC,
+	};
+	int fd = ioctl(dev, UDMABUF_CREATE, &arg);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Two ranges that have a page in common. */
+static int create_overlapping(int dev, int memfd)
+{
+	struct {
+		struct udmabuf_create_list head;
+		struct udmabuf_create_item item[2];
+	} arg = { .head = { .flags = UDMABUF_FLAGS_CLOEXEC, .count = 2 } };
+	int fd;
+
+	arg.item[0] = (struct udmabuf_create_item){ .memfd = memfd, .size = 4 * PAGE };
+	arg.item[1] = (struct udmabuf_create_item){
+		.memfd = memfd, .offset = 3 * PAGE, .size = 4 * PAGE };
+	fd = ioctl(dev, UDMABUF_CREATE_LIST, &arg);
+	return fd < 0 ? -errno : fd;
+}
+
+static void *map_shared(int fd)
+{
+	void *at = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+FIXTURE_SETUP(udmabuf)
+{
+	if (!have_two_nodes())
+		SKIP(return, "one NUMA node");
+	if (access(WHO, F_OK))
+		SKIP(return, "no pinpage in debugfs");
+	self->dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+	if (self->dev < 0)
+		SKIP(return, "/dev/udmabuf: %s", strerror(errno));
+	system("modprobe -q test_dmabuf >/dev/null 2>&1");
+	self->importer = open("/dev/dmabuf_test", O_RDWR | O_CLOEXEC);
+	self->balance = pin_balance();
+	self->memfd = memfd_create("udmabuf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	ASSERT_LE(0, self->memfd);
+	ASSERT_EQ(0, ftruncate(self->memfd, LEN));
+	ASSERT_EQ(0, fcntl(self->memfd, F_ADD_SEALS, F_SEAL_SHRINK));
+	self->at = map_shared(self->memfd);
+	ASSERT_NE(NULL, self->at);
+	user_fill(self->at, NR, SEED_USER);
+	self->buf = create(self->dev, self->memfd, 0, LEN);
+	ASSERT_LE(0, self->buf);
+	self->mapped = map_shared(self->buf);
+	ASSERT_NE(NULL, self->mapped);
+}
+
+FIXTURE_TEARDOWN(udmabuf)
+{
+	if (self->importer >= 0)
+		close(self->importer);
+	munmap(self->mapped, LEN);
+	close(self->buf);
+	munmap(self->at, LEN);
+	close(self->memfd);
+	close(self->dev);
+	EXPECT_EQ(self->balance, pin_balance());
+}
+
+/*
+ * To the other node: how many are there. An owner has little time, and the
+ * machine under the test may stop for longer: again, for some seconds.
+ */
+static size_t move_all(char *at)
+{
+	int to = !node_of(at), tries = 100;
+	size_t moved;
+
+	do {
+		moved = move_to(0, at, NR, to);
+		if (moved < NR)
+			sleep_ms(20);
+	} while (moved < NR && --tries);
+	return moved;
+}
+
+static int attach(int dev, int fd, unsigned int flags)
+{
+	struct test_dmabuf_attach arg = { .fd = fd, .flags = flags };
+
+	return ioctl(dev, TEST_DMABUF_ATTACH, &arg) ? -errno : (int)arg.id;
+}
+
+static int map(int dev, int id)
+{
+	struct test_dmabuf_map arg = { .attach = id, .direction = DMA_BIDIRECTIONAL };
+
+	return ioctl(dev, TEST_DMABUF_MAP, &arg) ? -errno : (int)arg.id;
+}
+
+static int by_id(int dev, unsigned long cmd, __u32 id)
+{
+	return ioctl(dev, cmd, &id) ? -errno : 0;
+}
+
+/* What the device of the importer sees: wrong bytes, or an error. */
+static int64_t device_check(int dev, int id, uint64_t seed)
+{
+	char *data = malloc(LEN);
+	struct test_dmabuf_access arg = { .map = id, .length = LEN, .data = (uintptr_t)data };
+	int64_t ret;
+
+	ret = ioctl(dev, TEST_DMABUF_ACCESS, &arg) ? -errno : (int64_t)user_check(data, NR, seed);
+	free(data);
+	return ret;
+}
+
+TEST_F_TIMEOUT(udmabuf, idle, TEST_SECONDS)
+{
+	int round;
+
+	for (round = 0; round < 4; round++) {
+		EXPECT_EQ(NR, move_all(self->at));
+		EXPECT_EQ(0, user_check(self->at, NR, SEED_USER + round));
+		EXPECT_EQ(0, user_check(self->mapped, NR, SEED_USER + round));
+		user_fill(round % 2 ? self->at : self->mapped, NR, SEED_USER + round + 1);
+		EXPECT_EQ(0, user_check(self->at, NR, SEED_USER + round + 1));
+	}
+}
+
+/* The process writes by its mapping of the buffer while pages move. */
+TEST_F_TIMEOUT(udmabuf, mmap, TEST_SECONDS)
+{
+	struct mover m;
+	int round;
+
+	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	for (round = 0; round < 100; round++) {
+		user_fill(self->mapped, NR, round);
+		EXPECT_EQ(0, user_check(self->at, NR, round));
+		user_fill(self->at, NR, ~round);
+		EXPECT_EQ(0, user_check(self->mapped, NR, ~round));
+	}
+	stop_mover(&m);
+	EXPECT_EQ(NR, move_all(self->at));
+}
+
+/* CPU access begins, the pages move, and it ends. */
+TEST_F_TIMEOUT(udmabuf, cpu_access, TEST_SECONDS)
+{
+	struct dma_buf_sync sync = { .flags = DMA_BUF_SYNC_RW };
+	int round;
+
+	sync.flags = DMA_BUF_SYNC_RW | DMA_BUF_SYNC_END;
+	EXPECT_EQ(-1, ioctl(self->buf, DMA_BUF_IOCTL_SYNC, &sync));
+	EXPECT_EQ(EINVAL, errno);
+	for (round = 0; round < 4; round++) {
+		sync.flags = DMA_BUF_SYNC_RW | DMA_BUF_SYNC_START;
+		EXPECT_EQ(0, ioctl(self->buf, DMA_BUF_IOCTL_SYNC, &sync));
+		user_fill(self->mapped, NR, round);
+		EXPECT_EQ(NR, move_all(self->at));
+		EXPECT_EQ(0, user_check(self->mapped, NR, round));
+		sync.flags = DMA_BUF_SYNC_RW | DMA_BUF_SYNC_END;
+		EXPECT_EQ(0, ioctl(self->buf, DMA_BUF_IOCTL_SYNC, &sync));
+	}
+}
+
+/* An importer that can't cope: the buffer moves before it maps, and after. */
+TEST_F_TIMEOUT(udmabuf, static_importer, TEST_SECONDS)
+{
+	char line[512], name[32];
+	bool blamed = false;
+	int id, mapping;
+	uint64_t pfn;
+	FILE *who;
+
+	if (self->importer < 0)
+		SKIP(return, "no test_dmabuf");
+	id = attach(self->importer, self->buf, 0);
+	ASSERT_LT(0, id);
+	EXPECT_EQ(NR, move_all(self->at));
+	mapping = map(self->importer, id);
+	ASSERT_LT(0, mapping);
+	EXPECT_EQ(0, move_to(0, self->at, NR, !node_of(self->at)));
+	EXPECT_EQ(0, device_check(self->importer, mapping, SEED_USER));
+
+	/* Who stands in the way says who it is, and for whom. */
+	pfn = user_pfn(self->at);
+	ASSERT_NE(0, pfn);
+	snprintf(line, sizeof(line), "%llu %llu", (unsigned long long)pfn,
+		 (unsigned long long)pfn + 1);
+	ASSERT_EQ(0, write_text(WHO, line));
+	who = fopen(WHO, "r");
+	ASSERT_NE(NULL, who);
+	snprintf(name, sizeof(name), "dmabuf_test.0");
+	while (fgets(line, sizeof(line), who)) {
+		TH_LOG("%s", line);
+		if (strstr(line, "refused") && strstr(line, "udmabuf") && strstr(line, name))
+			blamed = true;
+	}
+	fclose(who);
+	EXPECT_TRUE(blamed);
+
+	EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_UNMAP, mapping));
+	EXPECT_EQ(NR, move_all(self->at));
+	mapping = map(self->importer, id);
+	ASSERT_LT(0, mapping);
+	EXPECT_EQ(0, device_check(self->importer, mapping, SEED_USER));
+	EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_UNMAP, mapping));
+	EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_DETACH, id));
+	EXPECT_EQ(NR, move_all(self->at));
+}
+
+/* The kernel writes to its mapping whenever it likes. */
+TEST_F_TIMEOUT(udmabuf, vmap, TEST_SECONDS)
+{
+	__s32 fd = self->buf;
+
+	if (self->importer < 0)
+		SKIP(return, "no test_dmabuf");
+	ASSERT_EQ(0, ioctl(self->importer, TEST_DMABUF_VMAP, &fd));
+	EXPECT_EQ(0, move_to(0, self->at, NR, !node_of(self->at)));
+	fd = -1;
+	ASSERT_EQ(0, ioctl(self->importer, TEST_DMABUF_VMAP, &fd));
+	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(0, user_check(self->mapped, NR, SEED_USER));
+}
+
+/* A dynamic importer is told, and maps again before its device goes on. */
+TEST_F_TIMEOUT(udmabuf, dynamic_importer, TEST_SECONDS)
+{
+	int id, mapping, round;
+
+	if (self->importer < 0)
+		SKIP(return, "no test_dmabuf");
+	id = attach(self->importer, self->buf, TEST_DMABUF_ATTACH_DYNAMIC);
+	ASSERT_LT(0, id);
+	EXPECT_EQ(NR, move_all(self->at));
+	for (round = 0; round < 4; round++) {
+		mapping = map(self->importer, id);
+		ASSERT_LT(0, mapping);
+		EXPECT_EQ(0, device_check(self->importer, mapping, SEED_USER));
+		EXPECT_EQ(NR, move_all(self->at));
+		/* Mapped no more, as far as the exporter is concerned. */
+		EXPECT_EQ(NR, move_all(self->at));
+		EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_UNMAP, mapping));
+	}
+	EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_DETACH, id));
+}
+
+/* Importers of both kinds come and go while pages move. */
+TEST_F_TIMEOUT(udmabuf, races, TEST_SECONDS)
+{
+	int round, id, mapping;
+	struct mover m;
+
+	if (self->importer < 0)
+		SKIP(return, "no test_dmabuf");
+	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	for (round = 0; round < 50; round++) {
+		id = attach(self->importer, self->buf,
+			    round % 2 ? TEST_DMABUF_ATTACH_DYNAMIC : 0);
+		ASSERT_LT(0, id);
+		user_fill(self->mapped, NR, round);
+		mapping = map(self->importer, id);
+		ASSERT_LT(0, mapping);
+		/* With pages that stay; a dynamic one would look at old ones. */
+		if (round % 2 == 0)
+			EXPECT_EQ(0, device_check(self->importer, mapping, round));
+		EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_UNMAP, mapping));
+		EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_DETACH, id));
+	}
+	stop_mover(&m);
+	EXPECT_EQ(NR, move_all(self->at));
+}
+
+/* Buffers of the same folios, and a buffer with the same folio twice. */
+TEST_F_TIMEOUT(udmabuf, nested, TEST_SECONDS)
+{
+	int second = create(self->dev, self->memfd, 8 * PAGE, 16 * PAGE);
+	int third = create_overlapping(self->dev, self->memfd);
+	char *at;
+
+	ASSERT_LE(0, second);
+	ASSERT_LE(0, third);
+	at = mmap(NULL, 8 * PAGE, PROT_READ, MAP_SHARED, third, 0);
+	ASSERT_NE(MAP_FAILED, at);
+	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(0, memcmp(at, self->at, 4 * PAGE));
+	EXPECT_EQ(0, memcmp(at + 4 * PAGE, self->at + 3 * PAGE, 4 * PAGE));
+	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(0, memcmp(at, self->at, 4 * PAGE));
+	munmap(at, 8 * PAGE);
+	close(second);
+	EXPECT_EQ(NR, move_all(self->at));
+	close(third);
+	EXPECT_EQ(NR, move_all(self->at));
+}
+
+/* The buffer goes in the middle of moves, by close() and by the end of a process. */
+TEST_F_TIMEOUT(udmabuf, release, TEST_SECONDS)
+{
+	int round, fd, status;
+	struct mover m;
+	pid_t pid;
+
+	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	for (round = 0; round < 100; round++) {
+		fd = create(self->dev, self->memfd, 0, LEN);
+		ASSERT_LE(0, fd);
+		close(fd);
+	}
+	for (round = 0; round < 5; round++) {
+		pid = fork();
+		if (!pid) {
+			for (;;) {
+				fd = create(self->dev, self->memfd, 0, LEN);
+				self->mapped = map_shared(fd);
+				user_fill(self->mapped, 1, 1);
+				munmap(self->mapped, LEN);
+				close(fd);
+			}
+		}
+		ASSERT_LT(0, pid);
+		sleep_ms(20);
+		kill(pid, SIGKILL);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	}
+	stop_mover(&m);
+	EXPECT_EQ(NR, move_all(self->at));
+}
+
+/* A memfd with folios in the CMA area, and those before it that had none. */
+#define AREA_NR		((size_t)2048)
+#define TRIES		96
+
+FIXTURE(area) {
+	struct cma cma;
+	int dev, importer;
+	int memfd, buf;
+	char *at;
+	char *filler[TRIES];
+	int nr_filler;
+};
+
+static size_t count_in_area(struct _test_data_area *self)
+{
+	size_t i, in = 0;
+
+	for (i = 0; i < AREA_NR; i++)
+		in += in_cma(&self->cma, user_pfn(self->at + i * PAGE));
+	return in;
+}
+
+static void drop_filler(struct _test_data_area *self)
+{
+	while (self->nr_filler)
+		munmap(self->filler[--self->nr_filler], AREA_NR * PAGE);
+}
+
+/* Half of the free memory has to be in the area before it is used. */
+static bool try_memfd(struct _test_data_area *self)
+{
+	self->memfd = memfd_create("area", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (self->memfd < 0 || ftruncate(self->memfd, AREA_NR * PAGE) ||
+	    fcntl(self->memfd, F_ADD_SEALS, F_SEAL_SHRINK))
+		return false;
+	self->at = mmap(NULL, AREA_NR * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			self->memfd, 0);
+	if (self->at == MAP_FAILED)
+		return false;
+	user_fill(self->at, AREA_NR, SEED_USER);
+	return true;
+}
+
+static bool make_in_area(struct _test_data_area *self)
+{
+	while (self->nr_filler < TRIES) {
+		prefer_node(self->nr_filler % 2);
+		if (!try_memfd(self))
+			break;
+		if (count_in_area(self)) {
+			prefer_node(-1);
+			/* What leaves the area needs room. */
+			drop_filler(self);
+			return true;
+		}
+		self->filler[self->nr_filler++] = self->at;
+		close(self->memfd);
+	}
+	prefer_node(-1);
+	return false;
+}
+
+FIXTURE_SETUP(area)
+{
+	if (access(WHO, F_OK) || !find_cma(&self->cma))
+		SKIP(return, "no pinpage or no CMA area in debugfs");
+	self->dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+	system("modprobe -q test_dmabuf >/dev/null 2>&1");
+	self->importer = open("/dev/dmabuf_test", O_RDWR | O_CLOEXEC);
+	if (self->dev < 0 || self->importer < 0)
+		SKIP(return, "no udmabuf, or no test_dmabuf");
+	if (!make_in_area(self))
+		SKIP(return, "the allocator gives no pages of CMA");
+	self->buf = create(self->dev, self->memfd, 0, AREA_NR * PAGE);
+	ASSERT_LE(0, self->buf);
+	/* Where they were is where they are. */
+	ASSERT_NE(0, count_in_area(self));
+}
+
+FIXTURE_TEARDOWN(area)
+{
+	if (self->at) {
+		EXPECT_EQ(0, user_check(self->at, AREA_NR, SEED_USER));
+		munmap(self->at, AREA_NR * PAGE);
+	}
+	drop_filler(self);
+	close(self->buf);
+	close(self->memfd);
+	close(self->importer);
+	close(self->dev);
+}
+
+static void expect_evicted(struct __test_metadata *_metadata, struct _test_data_area *self)
+{
+	EXPECT_EQ(0, cma_take_patiently(&self->cma, self->cma.count));
+	EXPECT_EQ(0, count_in_area(self));
+	cma_give(&self->cma, self->cma.count);
+}
+
+TEST_F_TIMEOUT(area, idle, TEST_SECONDS)
+{
+	expect_evicted(_metadata, self);
+}
+
+TEST_F_TIMEOUT(area, dynamic_importer, TEST_SECONDS)
+{
+	int id = attach(self->importer, self->buf, TEST_DMABUF_ATTACH_DYNAMIC);
+
+	ASSERT_LT(0, id);
+	ASSERT_LT(0, map(self->importer, id));
+	expect_evicted(_metadata, self);
+}
+
+/* Is there a message with both words among those since @fd was at the end? */
+static bool logged(int fd, const char *one, const char *other)
+{
+	char line[2048];
+	ssize_t len;
+
+	for (;;) {
+		len = read(fd, line, sizeof(line) - 1);
+		if (len < 0 && errno == EPIPE)
+			continue;
+		if (len <= 0)
+			return false;
+		line[len] = 0;
+		if (strstr(line, one) && strstr(line, other))
+			return true;
+	}
+}
+
+TEST_F_TIMEOUT(area, static_importer, TEST_SECONDS)
+{
+	int id = attach(self->importer, self->buf, 0), mapping;
+	int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	size_t in = count_in_area(self);
+
+	ASSERT_LT(0, id);
+	ASSERT_LE(0, log);
+	mapping = map(self->importer, id);
+	ASSERT_LT(0, mapping);
+	lseek(log, 0, SEEK_END);
+	EXPECT_NE(0, cma_take(&self->cma, self->cma.count));
+	EXPECT_TRUE(logged(log, "alloc failed", "udmabuf"));
+	EXPECT_EQ(in, count_in_area(self));
+	EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_UNMAP, mapping));
+	expect_evicted(_metadata, self);
+	close(log);
+}
+
+TEST_HARNESS_MAIN

@@ -168,6 +168,26 @@ static int compact(void)
 	return write_text("/proc/sys/vm/compact_memory", "1");
 }
 
+/*
+ * What could not move before, can now. Compaction may have met itself below it,
+ * and it has used the holes above it for others: there have to be new ones.
+ */
+static void expect_moved(struct __test_metadata *_metadata, struct _test_data_kernel *self)
+{
+	int tries = 8;
+
+	do {
+		EXPECT_EQ(0, compact());
+		if (count_moved(self))
+			return;
+		drop_holes(&self->holes);
+		while (add_filler(&self->holes))
+			;
+		punch_holes(&self->holes, lowest_pfn(self->fd, self->id));
+	} while (--tries);
+	EXPECT_LT(0, count_moved(self));
+}
+
 TEST_F_TIMEOUT(kernel, compaction, TEST_SECONDS)
 {
 	struct test_pinpage_counters count;
@@ -213,8 +233,7 @@ TEST_F_TIMEOUT(kernel, refused, TEST_SECONDS)
 	}
 	yes.id = self->id;
 	ASSERT_EQ(0, dev_policy(self->fd, yes));
-	EXPECT_EQ(0, compact());
-	EXPECT_LT(0, count_moved(self));
+	expect_moved(_metadata, self);
 	expect_intact(_metadata, self);
 }
 
@@ -229,8 +248,7 @@ TEST_F_TIMEOUT(kernel, foreign, TEST_SECONDS)
 	EXPECT_EQ(0, compact());
 	EXPECT_EQ(0, count_moved(self));
 	EXPECT_EQ(0, dev_unpin(self->fd, id));
-	EXPECT_EQ(0, compact());
-	EXPECT_LT(0, count_moved(self));
+	expect_moved(_metadata, self);
 	expect_intact(_metadata, self);
 }
 

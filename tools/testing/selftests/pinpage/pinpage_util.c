@@ -420,10 +420,13 @@ static size_t punch(char *at, size_t pages, uint64_t pfn)
 
 bool add_filler(struct holes *holes)
 {
-	char *at = map_anon(holes->pages);
+	char *at;
 	size_t i;
 
-	if (!at || holes->nr == MAX_FILLER)
+	if (holes->nr == MAX_FILLER)
+		return false;
+	at = map_anon(holes->pages);
+	if (!at)
 		return false;
 	prefer_node(0);
 	for (i = 0; i < holes->pages; i++)

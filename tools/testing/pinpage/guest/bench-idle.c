@@ -27,9 +27,12 @@
 #define HUGE	(512 * PAGE)
 #define BYTES	(64UL << 20)
 #define PAGES	(BYTES / PAGE)
+/* Huge pages are so few that there have to be more bytes of them. */
+#define HUGE_BYTES	(384UL << 20)
 #define ROUNDS	7
 
 static const char *metric;
+static unsigned long bytes;		/* that map() has mapped */
 
 static void die(const char *what)
 {
@@ -59,13 +62,14 @@ static void least(uint64_t *best, uint64_t took)
 
 static char *map(bool huge)
 {
-	char *at = mmap(NULL, BYTES + HUGE, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *at;
 
+	bytes = huge ? HUGE_BYTES : BYTES;
+	at = mmap(NULL, bytes + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (at == MAP_FAILED)
 		die("mmap");
 	at = (char *)(((uintptr_t)at + HUGE - 1) & ~(HUGE - 1));
-	if (madvise(at, BYTES, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
+	if (madvise(at, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
 		die("madvise");
 	return at;
 }
@@ -74,13 +78,13 @@ static void touch(char *at, unsigned long step)
 {
 	unsigned long i;
 
-	for (i = 0; i < BYTES; i += step)
+	for (i = 0; i < bytes; i += step)
 		at[i] = 1;
 }
 
 static void drop(char *at)
 {
-	if (madvise(at, BYTES, MADV_DONTNEED))
+	if (madvise(at, bytes, MADV_DONTNEED))
 		die("madvise");
 }
 
@@ -96,7 +100,7 @@ static void page_fault(const char *name, bool huge)
 		touch(at, huge ? HUGE : PAGE);
 		least(&best, now() - start);
 	}
-	munmap(at, BYTES);
+	munmap(at, bytes);
 	row(name, best);
 }
 
@@ -143,7 +147,7 @@ static void fork_exit(const char *fork_name, const char *exit_name, bool huge)
 		least(&best_fork, forked / times);
 		least(&best_exit, gone / times);
 	}
-	munmap(at, BYTES);
+	munmap(at, bytes);
 	row(fork_name, best_fork);
 	row(exit_name, best_exit);
 }
@@ -165,7 +169,7 @@ static void gup(const char *name, unsigned long cmd)
 			die("gup_test");
 		least(&best, (gup.get_delta_usec + gup.put_delta_usec) * 1000);
 	}
-	munmap(at, BYTES);
+	munmap(at, bytes);
 	close(fd);
 	row(name, best);
 }
@@ -174,7 +178,7 @@ static void move_to(char *at, unsigned long step, int node)
 {
 	static void *pages[PAGES];
 	static int nodes[PAGES], status[PAGES];
-	unsigned long i, nr = BYTES / step;
+	unsigned long i, nr = bytes / step;
 
 	for (i = 0; i < nr; i++) {
 		pages[i] = at + i * step;
@@ -202,7 +206,7 @@ static void migration(const char *name, bool huge)
 		move_to(at, step, 0);
 		least(&best, now() - start);
 	}
-	munmap(at, BYTES);
+	munmap(at, bytes);
 	row(name, best);
 }
 

@@ -238,7 +238,7 @@ static void compact(void)
  * Every other page of so much is free: what is left at the bottom of a zone moves
  * up. Per 1000 pages moved, for how many there are is up to what else is there.
  */
-#define SCATTERED	(400UL << 20)
+#define SCATTERED	(800UL << 20)
 
 static void compaction(const char *name)
 {
@@ -247,7 +247,7 @@ static void compaction(const char *name)
 	char *at;
 	int n;
 
-	for (n = 0; n < ROUNDS; n++) {
+	for (n = 0; n < 3; n++) {
 		at = mmap(NULL, SCATTERED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (at == MAP_FAILED)
 			die("mmap");

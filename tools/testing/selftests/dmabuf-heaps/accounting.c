@@ -222,7 +222,7 @@ TEST_F_TIMEOUT(accounting, parts, TEST_SECONDS)
 TEST_F_TIMEOUT(accounting, no_memory, TEST_SECONDS)
 {
 	size_t size = 8 * MIB, before;
-	int fd, i, j, failed = 0;
+	int fd, err, i, j, failed = 0;
 	struct heap *heap;
 	char *at, *fixed;
 
@@ -243,13 +243,14 @@ TEST_F_TIMEOUT(accounting, no_memory, TEST_SECONDS)
 			ASSERT_EQ(0, fail_allocations(1 + j % 12));
 			at = mmap(fixed + (j << 26), size, PROT_READ | PROT_WRITE,
 				  MAP_SHARED | MAP_FIXED, fd, 0);
+			err = errno;
 			ASSERT_EQ(0, fail_allocations(0));
 			if (at != MAP_FAILED) {
 				EXPECT_EQ(0, at[size - 1]);
 				munmap(at, size);
 				continue;
 			}
-			EXPECT_EQ(ENOMEM, errno);
+			EXPECT_EQ(ENOMEM, err);
 			failed++;
 		}
 		EXPECT_GT(before + MIB, process_rss());

@@ -393,20 +393,25 @@ int prefer_node(int node)
 
 #define PCP_FRACTION	"/proc/sys/vm/percpu_pagelist_high_fraction"
 
-/* Free each other page above @pfn, and all below: how many holes are above? */
+/*
+ * Free each other page above @pfn, and all below: how many holes are above? Those
+ * of even numbers, for compaction that has found none in a block or two looks at
+ * every 32nd page only.
+ */
 static size_t punch(char *at, size_t pages, uint64_t pfn)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	size_t i, nr = 0;
 	size_t size = pages * sizeof(uint64_t);
-	uint64_t *entries = malloc(size);
+	uint64_t *entries = malloc(size), at_pfn;
 
 	if (fd < 0 || !entries ||
 	    pread(fd, entries, size, (uintptr_t)at / PAGE * sizeof(*entries)) != (ssize_t)size)
 		pages = 0;
 	for (i = 0; i < pages; i++) {
-		if ((entries[i] & ((1ULL << 55) - 1)) > pfn) {
-			if (i % 2)
+		at_pfn = entries[i] & ((1ULL << 55) - 1);
+		if (at_pfn > pfn) {
+			if (at_pfn % 2)
 				continue;
 			nr++;
 		}

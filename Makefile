@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run test test-io coverage htmldocs kcsan bench-idle bench-move bench-cma bench-io bench-debug bench-heaps defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run test test-io callers coverage htmldocs kcsan bench-idle bench-move bench-cma bench-io bench-debug bench-heaps defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -74,6 +74,11 @@ coverage: deps tree
 htmldocs: deps tree
 	@$S/deps docs
 	@$S/htmldocs
+
+#:   make callers     all who call cma_alloc() build: x86-64, s390, powerpc, allmodconfig
+callers: deps tree
+	@$S/deps callers
+	@$S/callers
 
 #:   make kcsan       the tests of races, on a kernel that looks for data races
 kcsan: deps tree

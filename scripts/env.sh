@@ -28,13 +28,18 @@ need_space()
 	[ "$free" -ge "$1" ] || die "$2 needs $1 MiB below $out, and $free are free; make room and run it again"
 }
 
-# Same bytes from the same source, on any machine and in any directory. GUEST_ARCH=arm64
-# is for that one.
+# Same bytes from the same source, on any machine and in any directory. BUILD_ARCH is
+# another architecture than this one: arm64, powerpc, s390.
 kmake()
 {
 	local cc=gcc cross='' arch=()
 
-	[ "${GUEST_ARCH:-}" != arm64 ] || cross=aarch64-linux-gnu- arch=(ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-)
+	case ${BUILD_ARCH:-} in
+	arm64)	cross=aarch64-linux-gnu- ;;
+	powerpc) cross=powerpc64le-linux-gnu- ;;
+	s390)	cross=s390x-linux-gnu- ;;
+	esac
+	[ -z "$cross" ] || arch=(ARCH="$BUILD_ARCH" CROSS_COMPILE="$cross")
 	if command -v ccache >/dev/null; then
 		cc="ccache gcc"
 		export CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1

@@ -915,7 +915,7 @@ static long test_command(struct test_file *file, unsigned int cmd,
 		return test_bench(file, &arg->bench);
 	case TEST_DMABUF_CLEAR:
 		return test_clear(&arg->clear);
-	case TEST_DMABUF_VMAP:
+	case TEST_DMABUF_MAP_KERNEL:
 		return test_vmap(file, arg->id);
 	}
 	return -ENOTTY;

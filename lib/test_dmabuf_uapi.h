@@ -142,7 +142,7 @@ struct test_dmabuf_clear {
 #define TEST_DMABUF_BENCH	_IOWR('D', 0x09, struct test_dmabuf_bench)
 #define TEST_DMABUF_CLEAR	_IOWR('D', 0x0a, struct test_dmabuf_clear)
 /* Map a dma-buf for the kernel, one for each file; -1: unmap it. */
-#define TEST_DMABUF_VMAP	_IOW('D', 0x0b, __s32)
+#define TEST_DMABUF_MAP_KERNEL _IOW('D', 0x0b, __s32)
 
 /*
  * mmap() of the device maps the pages of a table to userspace: the offset is

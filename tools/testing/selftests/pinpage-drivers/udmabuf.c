@@ -286,10 +286,10 @@ TEST_F_TIMEOUT(udmabuf, vmap, TEST_SECONDS)
 
 	if (self->importer < 0)
 		SKIP(return, "no test_dmabuf");
-	ASSERT_EQ(0, ioctl(self->importer, TEST_DMABUF_VMAP, &fd));
+	ASSERT_EQ(0, ioctl(self->importer, TEST_DMABUF_MAP_KERNEL, &fd));
 	EXPECT_EQ(0, move_to(0, self->at, NR, !node_of(self->at)));
 	fd = -1;
-	ASSERT_EQ(0, ioctl(self->importer, TEST_DMABUF_VMAP, &fd));
+	ASSERT_EQ(0, ioctl(self->importer, TEST_DMABUF_MAP_KERNEL, &fd));
 	EXPECT_EQ(NR, move_all(self->at));
 	EXPECT_EQ(0, user_check(self->mapped, NR, SEED_USER));
 }

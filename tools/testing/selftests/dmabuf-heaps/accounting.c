@@ -15,10 +15,12 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/io_uring.h>
+#include <linux/magic.h>
 
 #include <mm/gup_test.h>
 
@@ -335,21 +337,25 @@ static long take_vmsplice(char *at, size_t size)
 
 static int open_direct(void)
 {
-	/* Where the disk is mounted, if there is one. tmpfs copies. */
+	/* Where the disk is mounted, if there is one. */
 	const char *path = "/mnt/direct";
 	int fd = open(path, O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
 	static char *block;
+	struct statfs fs;
 
 	if (fd < 0)
 		return -1;
-	if (!block && posix_memalign((void **)&block, page_size(), page_size()))
-		return -1;
-	if (pwrite(fd, block, page_size(), 0) != (ssize_t)page_size()) {
-		close(fd);
-		return -1;
-	}
 	unlink(path);
-	return fd;
+	/* These copy, and take no pages. */
+	if (fstatfs(fd, &fs) || fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC)
+		goto out;
+	if (!block && posix_memalign((void **)&block, page_size(), page_size()))
+		goto out;
+	if (pwrite(fd, block, page_size(), 0) == (ssize_t)page_size())
+		return fd;
+out:
+	close(fd);
+	return -1;
 }
 
 static long take_direct_write(char *at, size_t size)

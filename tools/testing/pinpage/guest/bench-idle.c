@@ -21,6 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/mempolicy.h>
+
 #include "mm/gup_test.h"
 
 #define PAGE	4096UL
@@ -227,37 +229,52 @@ static uint64_t event(const char *name)
 
 static void compact(void)
 {
-	int fd = open("/proc/sys/vm/compact_memory", O_WRONLY);
+	int fd = open("/sys/devices/system/node/node1/compact", O_WRONLY);
 
 	if (fd < 0 || write(fd, "1", 1) != 1)
-		die("compact_memory");
+		die("compact");
 	close(fd);
 }
 
+/* Where memory comes from, from now on; -1: from anywhere. */
+static void bind_to(int node)
+{
+	unsigned long mask = 1UL << (node < 0 ? 0 : node);
+
+	if (syscall(__NR_set_mempolicy, node < 0 ? MPOL_DEFAULT : MPOL_BIND,
+		    node < 0 ? NULL : &mask, node < 0 ? 0 : 8 * sizeof(mask)))
+		die("set_mempolicy");
+}
+
 /*
- * Most of a node is in use, and then every other page of the upper half is free: what
- * is in the lower half moves up, a thousand pages for what the row says. Who looks for
- * free pages soon looks at every 32nd only, so they have to be the even ones.
+ * Most of node 1 is in use, which has little else; then of its pages there remain the
+ * lowest ones, which are to move up, and every other page of the upper half. Who looks
+ * for free pages soon looks at every 32nd only, so they have to be the even ones.
  */
 #define FILLED		(800UL << 20)
+#define LOWEST		20000
 
-static void punch_upper_half(char *at)
+static int by_number(const void *a, const void *b)
 {
-	static uint64_t entry[FILLED / PAGE];
-	uint64_t lowest = ~0ULL, highest = 0;
-	int fd = open("/proc/self/pagemap", O_RDONLY);
-	unsigned long i;
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
-	if (fd < 0 || pread(fd, entry, sizeof(entry), (uintptr_t)at / PAGE * 8) != sizeof(entry))
+	return x < y ? -1 : x > y;
+}
+
+static void leave_pages(char *at)
+{
+	static uint64_t pfn[FILLED / PAGE], sorted[FILLED / PAGE];
+	unsigned long i, nr = FILLED / PAGE;
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+
+	if (fd < 0 || pread(fd, pfn, sizeof(pfn), (uintptr_t)at / PAGE * 8) != sizeof(pfn))
 		die("pagemap");
 	close(fd);
-	for (i = 0; i < FILLED / PAGE; i++) {
-		entry[i] &= (1ULL << 55) - 1;
-		lowest = entry[i] < lowest ? entry[i] : lowest;
-		highest = entry[i] > highest ? entry[i] : highest;
-	}
-	for (i = 0; i < FILLED / PAGE; i++)
-		if (entry[i] > (lowest + highest) / 2 && !(entry[i] % 2))
+	for (i = 0; i < nr; i++)
+		sorted[i] = pfn[i] &= (1ULL << 55) - 1;
+	qsort(sorted, nr, sizeof(*sorted), by_number);
+	for (i = 0; i < nr; i++)
+		if (pfn[i] >= sorted[LOWEST] && (pfn[i] < sorted[nr / 2] || !(pfn[i] % 2)))
 			madvise(at + i * PAGE, PAGE, MADV_DONTNEED);
 }
 
@@ -273,15 +290,17 @@ static void compaction(const char *name)
 		if (at == MAP_FAILED)
 			die("mmap");
 		madvise(at, FILLED, MADV_NOHUGEPAGE);
+		bind_to(1);
 		for (i = 0; i < FILLED; i += PAGE)
 			at[i] = 1;
-		punch_upper_half(at);
+		bind_to(-1);
+		leave_pages(at);
 		moved = event("pgmigrate_success");
 		start = now();
 		compact();
 		took = now() - start;
 		moved = event("pgmigrate_success") - moved;
-		if (moved < FILLED / PAGE / 20) {
+		if (moved < LOWEST) {
 			fprintf(stderr, "bench-idle: compaction moved %llu pages\n",
 				(unsigned long long)moved);
 			exit(1);

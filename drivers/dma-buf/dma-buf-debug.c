@@ -565,8 +565,12 @@ static int dma_buf_debug_switch(bool on)
 		ret = dma_buf_debug_setup();
 		if (ret)
 			return ret;
-		WRITE_ONCE(dma_buf_debug_on, true);
+		/*
+		 * The sites of a key change one after the other: a table must
+		 * not be made before those that take it back have changed.
+		 */
 		static_branch_enable(&dma_buf_debug_key);
+		WRITE_ONCE(dma_buf_debug_on, true);
 	} else {
 		WRITE_ONCE(dma_buf_debug_on, false);
 		dma_buf_debug_try_disable();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PID 1 of the arm64 guest, where there is no shell: runs each program in /tests,
- * with output to hvc0 as kselftest's runner has it, and turns the machine off.
+ * PID 1 of the arm64 guest, where there is no shell: runs each program of a directory,
+ * with output to hvc0 as kselftest's runner has it, and turns the machine off. The
+ * directory is a collection of kselftests, collection=NAME on the kernel command line.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -62,26 +63,27 @@ static int run(const char *path)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-static int run_all(void)
+static int run_all(const char *collection)
 {
 	struct dirent **tests;
-	int nr = scandir("/tests", &tests, is_test, alphasort), i, ret, failed = 0;
+	int nr = scandir(collection, &tests, is_test, alphasort), i, ret, failed = 0;
 	char path[512];
 
 	printf("TAP version 13\n1..%d\n", nr);
 	for (i = 0; i < nr; i++) {
-		printf("# selftests: dmabuf-heaps: %s\n", tests[i]->d_name);
-		snprintf(path, sizeof(path), "/tests/%s", tests[i]->d_name);
+		printf("# selftests: %s: %s\n", collection, tests[i]->d_name);
+		snprintf(path, sizeof(path), "%s/%s", collection, tests[i]->d_name);
 		ret = run(path);
 		failed += ret && ret != SKIPPED;
-		printf("%sok %d selftests: dmabuf-heaps: %s%s\n", ret && ret != SKIPPED ? "not " : "",
-		       i + 1, tests[i]->d_name, ret == SKIPPED ? " # SKIP" : "");
+		printf("%sok %d selftests: %s: %s%s\n", ret && ret != SKIPPED ? "not " : "",
+		       i + 1, collection, tests[i]->d_name, ret == SKIPPED ? " # SKIP" : "");
 	}
 	return nr <= 0 || failed;
 }
 
 int main(void)
 {
+	const char *collection = getenv("collection");
 	int fd, ret;
 
 	mount_all();
@@ -89,7 +91,7 @@ int main(void)
 	if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
 		reboot(RB_POWER_OFF);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	ret = run_all();
+	ret = run_all(collection ? collection : "");
 	printf("guest: exit %d\n", ret);
 	fflush(stdout);
 	sync();

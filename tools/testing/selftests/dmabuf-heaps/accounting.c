@@ -358,30 +358,27 @@ out:
 	return -1;
 }
 
-static long take_direct_write(char *at, size_t size)
+static long take_direct(char *at, bool write)
 {
 	int fd = open_direct();
 	long ret;
 
 	if (fd < 0)
 		return NOT_HERE;
-	ret = pwrite(fd, at, page_size(), 0);
+	ret = write ? pwrite(fd, at, page_size(), 0) : pread(fd, at, page_size(), 0);
 	ret = ret < 0 ? -errno : ret;
 	close(fd);
 	return ret;
 }
 
+static long take_direct_write(char *at, size_t size)
+{
+	return take_direct(at, true);
+}
+
 static long take_direct_read(char *at, size_t size)
 {
-	int fd = open_direct();
-	long ret;
-
-	if (fd < 0)
-		return NOT_HERE;
-	ret = pread(fd, at, page_size(), 0);
-	ret = ret < 0 ? -errno : ret;
-	close(fd);
-	return ret;
+	return take_direct(at, false);
 }
 
 static long take_vm(char *at, long call)

@@ -25,36 +25,6 @@
 #define CHUNK		((size_t)8)	/* pages of a request */
 #define ROUNDS		20
 
-/* A thread that moves pages from node to node, as fast as it can. */
-struct mover {
-	pthread_t thread;
-	char *at;
-	int pid;
-	bool stop;
-};
-
-static void *keep_moving(void *arg)
-{
-	struct mover *m = arg;
-	int node = 0;
-
-	while (!__atomic_load_n(&m->stop, __ATOMIC_ACQUIRE))
-		move_to(m->pid, m->at, NR, node = !node);
-	return NULL;
-}
-
-static int start_mover(struct mover *m, char *at, int pid)
-{
-	*m = (struct mover){ .at = at, .pid = pid };
-	return pthread_create(&m->thread, NULL, keep_moving, m);
-}
-
-static void stop_mover(struct mover *m)
-{
-	__atomic_store_n(&m->stop, true, __ATOMIC_RELEASE);
-	pthread_join(m->thread, NULL);
-}
-
 static int do_register(int fd, unsigned int op, const void *arg, unsigned int nr)
 {
 	return syscall(__NR_io_uring_register, fd, op, arg, nr) < 0 ? -errno : 0;
@@ -269,7 +239,7 @@ TEST_F_TIMEOUT(ring, races, TEST_SECONDS)
 
 	if (variant->setup & IORING_SETUP_SQPOLL)
 		SKIP(return, "see by_thread");
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < ROUNDS; round++)
 		EXPECT_EQ(0, round_trip(&self->ring, self->file, self->at,
 					round % 2 ? IOSQE_IO_LINK : 0, round));
@@ -310,7 +280,7 @@ TEST_F_TIMEOUT(ring, by_thread, TEST_SECONDS)
 
 	if (!(variant->setup & IORING_SETUP_SQPOLL))
 		SKIP(return, "not this variant");
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 4 * ROUNDS; round++) {
 		user_fill(self->at, CHUNK, round);
 		sqe = get_sqe(&self->ring);
@@ -339,7 +309,7 @@ TEST_F_TIMEOUT(ring, clone, TEST_SECONDS)
 		SKIP(return, "not this variant");
 	ASSERT_EQ(0, io_uring_queue_init(32, &clone, 0));
 	ASSERT_EQ(0, do_register(clone.ring_fd, IORING_REGISTER_CLONE_BUFFERS, &arg, 1));
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < ROUNDS; round++)
 		EXPECT_EQ(0, round_trip(round % 2 ? &clone : &self->ring, self->file,
 					self->at, 0, round));
@@ -366,8 +336,8 @@ TEST_F_TIMEOUT(ring, update, TEST_SECONDS)
 		SKIP(return, "not this variant");
 	ASSERT_NE(NULL, other);
 	user_fill(other, NR, SEED_DEVICE);
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
-	ASSERT_EQ(0, start_mover(&n, other, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
+	ASSERT_EQ(0, start_mover(&n, other, NR, 0));
 	for (round = 0; round < ROUNDS; round++) {
 		iov.iov_base = round % 2 ? self->at : other;
 		/* mini_liburing has no name for it, and sizeof() stands for a number. */
@@ -388,7 +358,7 @@ TEST_F_TIMEOUT(ring, unregister, TEST_SECONDS)
 
 	if (variant->setup)
 		SKIP(return, "not this variant");
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 3 * ROUNDS; round++) {
 		EXPECT_EQ(0, do_register(self->ring.ring_fd, IORING_UNREGISTER_BUFFERS, NULL, 0));
 		user_fill(self->at, NR, round);
@@ -454,7 +424,7 @@ TEST_F_TIMEOUT(ring, exit, TEST_SECONDS)
 		}
 		ASSERT_LT(0, pid);
 		ASSERT_EQ(1, read(ready[0], &byte, 1));
-		ASSERT_EQ(0, start_mover(&m, self->at, pid));
+		ASSERT_EQ(0, start_mover(&m, self->at, NR, pid));
 		sleep_ms(20);
 		kill(pid, SIGKILL);
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
@@ -474,7 +444,7 @@ TEST_F_TIMEOUT(ring, fork, TEST_SECONDS)
 
 	if (variant->setup || variant->shmem)
 		SKIP(return, "not this variant");
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < ROUNDS; round++) {
 		user_fill(self->at, NR, round);
 		pid = fork();
@@ -593,7 +563,7 @@ TEST_F_TIMEOUT(slow, unregister, TEST_SECONDS)
 
 	if (variant->polled)
 		SKIP(return, "nobody would poll");
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	write_slowly(_metadata, self);
 	EXPECT_EQ(0, do_register(self->ring.ring_fd, IORING_UNREGISTER_BUFFERS, NULL, 0));
 	EXPECT_EQ(0, reap(&self->ring, 1, CHUNK * PAGE));
@@ -610,7 +580,7 @@ TEST_F_TIMEOUT(slow, by_polling, TEST_SECONDS)
 
 	if (!variant->polled)
 		SKIP(return, "not this variant");
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 5 * ROUNDS; round++) {
 		write_slowly(_metadata, self);
 		EXPECT_EQ(0, reap(&self->ring, 1, CHUNK * PAGE));
@@ -628,7 +598,7 @@ TEST_F_TIMEOUT(slow, nowait, TEST_SECONDS)
 
 	if (variant->ms > 1000 || variant->polled)
 		SKIP(return, "not this variant");
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 5 * ROUNDS; round++) {
 		sqe = get_sqe(&self->ring);
 		prep_fixed(sqe, IORING_OP_WRITE_FIXED, self->disk, self->at, CHUNK * PAGE, 0, 1);
@@ -731,7 +701,7 @@ TEST_F_TIMEOUT(send_zc, races, TEST_SECONDS)
 	int round;
 
 	ASSERT_NE(NULL, got);
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 3 * ROUNDS; round++) {
 		user_fill(self->at, CHUNK, round);
 		send_fixed(_metadata, self, CHUNK * PAGE);
@@ -755,7 +725,7 @@ TEST_F_TIMEOUT(send_zc, stuck, TEST_SECONDS)
 	ASSERT_NE(NULL, got);
 	ASSERT_EQ(0, setsockopt(self->tx, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)));
 	user_fill(self->at, NR, SEED_USER);
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	send_fixed(_metadata, self, LEN);
 	for (i = 0; i < NR; i += 4) {
 		sleep_ms(5);

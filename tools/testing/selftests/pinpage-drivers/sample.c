@@ -6,7 +6,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,37 +127,19 @@ TEST_F_TIMEOUT(sample, bad_input, TEST_SECONDS)
 	EXPECT_EQ(EFAULT, errno);
 }
 
-struct mover {
-	char *at;
-	pid_t pid;
-	bool stop;
-};
-
-static void *keep_moving(void *arg)
-{
-	struct mover *m = arg;
-	int node = 0;
-
-	while (!__atomic_load_n(&m->stop, __ATOMIC_ACQUIRE))
-		move_to(m->pid, m->at, NR, node = !node);
-	return NULL;
-}
-
 /* Transfers and moves at once: both go on, neither sees half of the other. */
 TEST_F_TIMEOUT(sample, races, TEST_SECONDS)
 {
-	struct mover m = { .at = self->at };
-	pthread_t thread;
+	struct mover m;
 	int round;
 
 	ASSERT_EQ(0, pin(self->fd, self->at));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_moving, &m));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 100; round++) {
 		user_fill(self->at, NR, round);
 		EXPECT_EQ(0, device_check(self->fd, self->data, round));
 	}
-	__atomic_store_n(&m.stop, true, __ATOMIC_RELEASE);
-	pthread_join(thread, NULL);
+	stop_mover(&m);
 	EXPECT_EQ(NR, move_all(self->at));
 	EXPECT_EQ(0, device_check(self->fd, self->data, round - 1));
 }
@@ -166,30 +147,28 @@ TEST_F_TIMEOUT(sample, races, TEST_SECONDS)
 /* The process dies, and so the file is closed, in the middle of moves. */
 TEST_F_TIMEOUT(sample, exit, TEST_SECONDS)
 {
-	struct mover m = { .at = self->at };
 	int round, status, ready[2];
-	pthread_t thread;
+	struct mover m;
 	char byte;
+	pid_t pid;
 
 	for (round = 0; round < 10; round++) {
 		ASSERT_EQ(0, pipe(ready));
-		m.pid = fork();
-		if (!m.pid) {
+		pid = fork();
+		if (!pid) {
 			self->fd = sample_open();
 			user_fill(self->at, NR, round);
 			if (pin(self->fd, self->at) || write(ready[1], "", 1) != 1)
 				_exit(1);
 			pause();
 		}
-		ASSERT_LT(0, m.pid);
+		ASSERT_LT(0, pid);
 		ASSERT_EQ(1, read(ready[0], &byte, 1));
-		m.stop = false;
-		ASSERT_EQ(0, pthread_create(&thread, NULL, keep_moving, &m));
+		ASSERT_EQ(0, start_mover(&m, self->at, NR, pid));
 		sleep_ms(5);
-		kill(m.pid, SIGKILL);
-		ASSERT_EQ(m.pid, waitpid(m.pid, &status, 0));
-		__atomic_store_n(&m.stop, true, __ATOMIC_RELEASE);
-		pthread_join(thread, NULL);
+		kill(pid, SIGKILL);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		stop_mover(&m);
 		close(ready[0]);
 		close(ready[1]);
 	}

@@ -26,35 +26,6 @@
 
 #define DMA_BIDIRECTIONAL	0	/* enum dma_data_direction, not exported */
 
-struct mover {
-	pthread_t thread;
-	char *at;
-	int pid;
-	bool stop;
-};
-
-static void *keep_moving(void *arg)
-{
-	struct mover *m = arg;
-	int node = 0;
-
-	while (!__atomic_load_n(&m->stop, __ATOMIC_ACQUIRE))
-		move_to(m->pid, m->at, NR, node = !node);
-	return NULL;
-}
-
-static int start_mover(struct mover *m, char *at, int pid)
-{
-	*m = (struct mover){ .at = at, .pid = pid };
-	return pthread_create(&m->thread, NULL, keep_moving, m);
-}
-
-static void stop_mover(struct mover *m)
-{
-	__atomic_store_n(&m->stop, true, __ATOMIC_RELEASE);
-	pthread_join(m->thread, NULL);
-}
-
 FIXTURE(udmabuf) {
 	int dev;	/* /dev/udmabuf */
 	int importer;	/* /dev/dmabuf_test */
@@ -202,7 +173,7 @@ TEST_F_TIMEOUT(udmabuf, mmap, TEST_SECONDS)
 	struct mover m;
 	int round;
 
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 100; round++) {
 		user_fill(self->mapped, NR, round);
 		EXPECT_EQ(0, user_check(self->at, NR, round));
@@ -324,7 +295,7 @@ TEST_F_TIMEOUT(udmabuf, races, TEST_SECONDS)
 
 	if (self->importer < 0)
 		SKIP(return, "no test_dmabuf");
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 50; round++) {
 		id = attach(self->importer, self->buf,
 			    round % 2 ? TEST_DMABUF_ATTACH_DYNAMIC : 0);
@@ -372,7 +343,7 @@ TEST_F_TIMEOUT(udmabuf, release, TEST_SECONDS)
 	struct mover m;
 	pid_t pid;
 
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 100; round++) {
 		fd = create(self->dev, self->memfd, 0, LEN);
 		ASSERT_LE(0, fd);

@@ -6,7 +6,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -353,28 +352,6 @@ TEST_F_TIMEOUT(huge, memfd, TEST_SECONDS)
 	EXPECT_EQ(0, dev_unpin(self->fd, id));
 }
 
-struct mover {
-	pthread_t thread;
-	char *at;
-	bool stop;
-	size_t rounds;
-};
-
-static void *keep_moving(void *arg)
-{
-	struct mover *m = arg;
-
-	while (!__atomic_load_n(&m->stop, __ATOMIC_ACQUIRE))
-		move_to(0, m->at, NR, __atomic_add_fetch(&m->rounds, 1, __ATOMIC_RELAXED) % 2);
-	return NULL;
-}
-
-static void stop_mover(struct mover *m)
-{
-	__atomic_store_n(&m->stop, true, __ATOMIC_RELEASE);
-	pthread_join(m->thread, NULL);
-}
-
 /* What the child sees is what was there; what is written later is not for it. */
 static int fork_child(struct _test_data_huge *self, bool shared, int go)
 {
@@ -390,13 +367,13 @@ TEST_F_TIMEOUT(huge, fork, TEST_SECONDS)
 {
 	bool shared = variant->memory == SHMEM_THP || variant->memory == HUGETLB_SHARED;
 	int id = pin_part(self, TEST_PINPAGE_USER, 0, NR, 0);
-	struct mover m = { .at = self->at };
+	struct mover m;
 	int round, go[2], status;
 	pid_t pid;
 
 	ASSERT_GT(id, 0);
 	/* A child needs as many huge pages as are pinned: 2 of 4 of a node. */
-	ASSERT_EQ(0, pthread_create(&m.thread, NULL, keep_moving, &m));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 30; round++) {
 		ASSERT_EQ(0, pipe(go));
 		pid = fork();
@@ -428,12 +405,12 @@ TEST_F_TIMEOUT(huge, fork, TEST_SECONDS)
 /* Unmapped, split by the page table, thrown away in part: the pins hold. */
 TEST_F_TIMEOUT(huge, munmap, TEST_SECONDS)
 {
-	struct mover m = { .at = self->at };
+	struct mover m;
 	size_t cut = variant->memory >= HUGETLB ? HUGE_PAGES : 37;
 	int id = pin_part(self, TEST_PINPAGE_USER, 0, NR, 0);
 
 	ASSERT_GT(id, 0);
-	ASSERT_EQ(0, pthread_create(&m.thread, NULL, keep_moving, &m));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	sleep_ms(50);
 	ASSERT_EQ(0, mprotect(self->at, cut * PAGE, PROT_READ));
 	sleep_ms(50);

@@ -19,33 +19,6 @@
 
 #define NR	32
 
-/* A thread that moves pages from node to node, as fast as it can. */
-struct mover {
-	pthread_t thread;
-	char *at;
-	int pid;
-	bool stop;
-	size_t rounds;
-};
-
-static void *keep_moving(void *arg)
-{
-	struct mover *m = arg;
-
-	while (!__atomic_load_n(&m->stop, __ATOMIC_ACQUIRE))
-		move_to(m->pid, m->at, NR, __atomic_add_fetch(&m->rounds, 1,
-							      __ATOMIC_RELAXED) % 2);
-	return NULL;
-}
-
-static int start_mover(struct mover *m, char *at, int pid)
-{
-	memset(m, 0, sizeof(*m));
-	m->at = at;
-	m->pid = pid;
-	return pthread_create(&m->thread, NULL, keep_moving, m);
-}
-
 /* Once more at least, from now on. */
 static void let_move(struct mover *m)
 {
@@ -53,12 +26,6 @@ static void let_move(struct mover *m)
 
 	while (__atomic_load_n(&m->rounds, __ATOMIC_RELAXED) < rounds + 2)
 		sleep_ms(1);
-}
-
-static void stop_mover(struct mover *m)
-{
-	__atomic_store_n(&m->stop, true, __ATOMIC_RELEASE);
-	pthread_join(m->thread, NULL);
 }
 
 FIXTURE(lifetime) {
@@ -152,7 +119,7 @@ TEST_F_TIMEOUT(lifetime, munmap, TEST_SECONDS)
 	for (round = 0; round < 20; round++) {
 		id = pin_all(self, variant);
 		ASSERT_GT(id, 0);
-		ASSERT_EQ(0, start_mover(&m, self->at, 0));
+		ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 		let_move(&m);
 		ASSERT_EQ(0, munmap(self->at, NR * PAGE));
 		stop_mover(&m);
@@ -187,7 +154,7 @@ TEST_F_TIMEOUT(lifetime, throw_away, TEST_SECONDS)
 	struct mover m;
 	int round, id;
 
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 20; round++) {
 		user_fill(self->at, NR, SEED_USER);
 		id = pin_all(self, variant);
@@ -282,7 +249,7 @@ TEST_F_TIMEOUT(lifetime, fork, TEST_SECONDS)
 	id = pin_all(self, variant);
 	ASSERT_GT(id, 0);
 	fork_round(_metadata, self, variant->anon, id);
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 50; round++)
 		fork_round(_metadata, self, variant->anon, id);
 	let_move(&m);
@@ -298,7 +265,7 @@ TEST_F_TIMEOUT(lifetime, pin_after_fork, TEST_SECONDS)
 	struct mover m;
 	pid_t pid;
 
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 20; round++) {
 		user_fill(self->at, NR, SEED_USER);
 		ASSERT_EQ(0, pipe(go));
@@ -335,7 +302,7 @@ TEST_F_TIMEOUT(lifetime, pin_unpin, TEST_SECONDS)
 	struct mover m;
 	int round, id;
 
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 300; round++) {
 		id = pin_all(self, variant);
 		ASSERT_GT(id, 0);
@@ -358,7 +325,7 @@ TEST_F_TIMEOUT(lifetime, close_device, TEST_SECONDS)
 	char why[128];
 	int round, fd;
 
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 50; round++) {
 		fd = device_open(why, sizeof(why));
 		ASSERT_LE(0, fd);
@@ -400,7 +367,7 @@ TEST_F_TIMEOUT(lifetime, exit, TEST_SECONDS)
 		}
 		ASSERT_LT(0, pid);
 		wait_for(ready[0]);
-		ASSERT_EQ(0, start_mover(&m, self->at, pid));
+		ASSERT_EQ(0, start_mover(&m, self->at, NR, pid));
 		if (round % 4 == 0)
 			let_move(&m);
 		kill(pid, SIGKILL);
@@ -422,7 +389,7 @@ TEST_F_TIMEOUT(lifetime, mremap, TEST_SECONDS)
 	id = pin_all(self, variant);
 	ASSERT_GT(id, 0);
 	for (round = 0; round < 20; round++) {
-		ASSERT_EQ(0, start_mover(&m, self->at, 0));
+		ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 		let_move(&m);
 		at = map_anon(NR);
 		ASSERT_NE(NULL, at);
@@ -445,7 +412,7 @@ TEST_F_TIMEOUT(lifetime, mprotect, TEST_SECONDS)
 
 	id = pin_all(self, variant);
 	ASSERT_GT(id, 0);
-	ASSERT_EQ(0, start_mover(&m, self->at, 0));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 	for (round = 0; round < 100; round++) {
 		ASSERT_EQ(0, mprotect(self->at, NR * PAGE, PROT_READ));
 		EXPECT_EQ(0, dev_fill(self->fd, id, NR, round));

@@ -264,7 +264,7 @@ TEST_F_TIMEOUT(owners, stalled, TEST_SECONDS)
 	EXPECT_EQ(NR, move_to(0, self->at, NR, 1));
 }
 
-struct mover {
+struct one_move {
 	char *at;
 	int node;
 	size_t there;
@@ -273,7 +273,7 @@ struct mover {
 
 static void *move_once(void *arg)
 {
-	struct mover *m = arg;
+	struct one_move *m = arg;
 
 	m->there = move_to(0, m->at, NR, m->node);
 	__atomic_store_n(&m->done, true, __ATOMIC_RELEASE);
@@ -281,7 +281,7 @@ static void *move_once(void *arg)
 }
 
 /* Wait until @id is in its callback, and its pages are paused; or the end. */
-static bool wait_paused(int fd, int id, struct mover *m, bool complete)
+static bool wait_paused(int fd, int id, struct one_move *m, bool complete)
 {
 	struct test_pinpage_counters count;
 
@@ -297,7 +297,7 @@ static bool wait_paused(int fd, int id, struct mover *m, bool complete)
 /* While the pages are paused, the device waits; so it never sees half a move. */
 TEST_F_TIMEOUT(owners, device_waits, TEST_SECONDS)
 {
-	struct mover m = { .at = self->at, .node = 1 };
+	struct one_move m = { .at = self->at, .node = 1 };
 	int last = variant->nr - 1;
 	uint64_t word = 0, mine = 42;
 	pthread_t thread;
@@ -324,7 +324,7 @@ TEST_F_TIMEOUT(owners, device_waits, TEST_SECONDS)
  */
 TEST_F_TIMEOUT(owners, unpin_waits, TEST_SECONDS)
 {
-	struct mover m = { .at = self->at };
+	struct one_move m = { .at = self->at };
 	int id, complete;
 	pthread_t thread;
 	uint64_t start;
@@ -361,7 +361,7 @@ TEST_F_TIMEOUT(owners, unpin_waits, TEST_SECONDS)
 TEST_F_TIMEOUT(owners, pin_during_move, TEST_SECONDS)
 {
 	struct test_pinpage_counters count;
-	struct mover m = { .at = self->at, .node = 1 };
+	struct one_move m = { .at = self->at, .node = 1 };
 	pthread_t thread;
 	int id, i;
 

@@ -374,6 +374,28 @@ size_t move_away(void *at, size_t pages)
 	return left;
 }
 
+static void *keep_moving(void *arg)
+{
+	struct mover *m = arg;
+
+	while (!__atomic_load_n(&m->stop, __ATOMIC_ACQUIRE))
+		move_to(m->pid, m->at, m->pages,
+			__atomic_add_fetch(&m->rounds, 1, __ATOMIC_RELAXED) % 2);
+	return NULL;
+}
+
+int start_mover(struct mover *m, char *at, size_t pages, int pid)
+{
+	*m = (struct mover){ .at = at, .pages = pages, .pid = pid };
+	return pthread_create(&m->thread, NULL, keep_moving, m);
+}
+
+void stop_mover(struct mover *m)
+{
+	__atomic_store_n(&m->stop, true, __ATOMIC_RELEASE);
+	pthread_join(m->thread, NULL);
+}
+
 int bind_here(void *at, size_t pages, int node)
 {
 	unsigned long mask = 1UL << node;

@@ -3,6 +3,7 @@
 #ifndef _PINPAGE_UTIL_H
 #define _PINPAGE_UTIL_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -87,6 +88,18 @@ bool have_two_nodes(void);
 int node_of(const void *at);
 /* Move by move_pages(2), wherever they are: how many are on @node afterwards. */
 size_t move_to(int pid, void *at, size_t pages, int node);
+/* A thread that moves pages from node to node, as fast as it can. */
+struct mover {
+	pthread_t thread;
+	char *at;
+	size_t pages;
+	int pid;
+	bool stop;
+	size_t rounds;
+};
+
+int start_mover(struct mover *m, char *at, size_t pages, int pid);
+void stop_mover(struct mover *m);
 /* Move all of them to where they are not: how many have left. */
 size_t move_away(void *at, size_t pages);
 int bind_here(void *at, size_t pages, int node);

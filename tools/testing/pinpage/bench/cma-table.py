@@ -4,9 +4,9 @@
 
 Exit status: 0; 1 when the rows do not show what they must; 2 without rows.
 """
-import csv
-import subprocess
 import sys
+
+import report
 
 SIZES = ('64K', '2M', '16M', 'bulk')
 WHAT = ('foreign', 'registered', 'dirty')
@@ -16,25 +16,8 @@ CLEAN, FOREIGN = 'bulk/4800x64K/clean', 'bulk/4800x64K/foreign=30%'
 KILL_NS = 100_000_000
 
 
-def read(path):
-    cases = {}
-    with open(path, encoding='utf-8', newline='') as f:
-        for line in csv.reader(f):
-            if len(line) == 3 and line[2].lstrip('-').isdigit():
-                cases.setdefault(line[0], {})[line[1]] = int(line[2])
-    return cases
-
-
 def ms(ns):
     return f'{ns / 1e6:.3f} ms'
-
-
-def table(header, rows):
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    for row in [header, ['-' * width for width in widths], *rows]:
-        print('  ' + '  '.join(cell.rjust(width) if i else cell.ljust(width)
-                               for i, (cell, width) in enumerate(zip(row, widths))).rstrip())
-    print()
 
 
 def missing(cases):
@@ -79,7 +62,7 @@ def curves(cases):
                     f'{row[how + "_ok"]}/{row[how + "_calls"]} {row[how + "_p50"] / 1e3:.0f}/'
                     f'{row[how + "_p99"] / 1e3:.0f}/{row[how + "_max"] / 1e3:.0f}' for how in HOW])
         print(f'{size}: calls that succeeded, p50/p99/max in us')
-        table(['pageblocks with', *HOW], rows)
+        report.table(['pageblocks with', *HOW], rows)
 
 
 def plot(cases, png):
@@ -101,30 +84,12 @@ def plot(cases, png):
                 parts.append(f'$d{n} using ($1+{n}*0.4):3 axes x1y2 with points pt 7 ps 0.9 lc {n} notitle')
             script += data + [f'set title "{size}, {what}"', 'plot ' + ', '.join(parts)]
     script.append('unset multiplot')
-    subprocess.run(['gnuplot'], input='\n'.join(script) + '\n', text=True, check=True)
+    report.gnuplot(script)
 
 
-def main():
-    if len(sys.argv) != 3:
-        print(__doc__, file=sys.stderr)
-        return 2
-    try:
-        cases = read(sys.argv[1])
-    except OSError as err:
-        print(f'cma-table: {err}', file=sys.stderr)
-        return 2
-    why = missing(cases)
-    for line in why:
-        print(f'cma-table: {line}', file=sys.stderr)
-    if why:
-        return 1
+def show(cases, png):
     curves(cases)
-    plot(cases, sys.argv[2])
-    rc = 0
-    for what, shown in must_show(cases):
-        print(('' if shown else 'NOT SHOWN: ') + what)
-        rc |= not shown
-    return rc
+    plot(cases, png)
 
 
-sys.exit(main())
+sys.exit(report.main(__doc__, missing, show, must_show))

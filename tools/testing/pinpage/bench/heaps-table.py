@@ -4,9 +4,9 @@
 
 Exit status: 0; 1 when the rows do not show what they must; 2 without rows.
 """
-import csv
-import subprocess
 import sys
+
+import report
 
 CLEAN, FRAME, PINNED = 'clean/4800x64K', 'clean/frame95MB', 'pinned=10%/4800x64K'
 MAP, STEPS = 'map/64M', ('mmap', 'fork', 'munmap')
@@ -17,15 +17,6 @@ TITLE = {
     'chunk': 'chunk heap', 'chunk_unpinned': 'the same pages, not pinned', 'cma_heap_loop': 'cma_heap, one by one',
     'algorithm2021': '2021, on the base', 'algorithm2021_patched': '2021, on the patched kernel', 'system': 'system heap',
 }
-
-
-def read(path):
-    cases = {}
-    with open(path, encoding='utf-8', newline='') as f:
-        for line in csv.reader(f):
-            if len(line) == 3 and line[2].lstrip('-').isdigit():
-                cases.setdefault(line[0], {})[line[1]] = int(line[2])
-    return cases
 
 
 def missing(cases):
@@ -47,11 +38,7 @@ def table(cases):
     header = ['ms, zeroing apart', *HOW, 'zeroing', 'ok']
     rows = [[case, *(cell(row, how) for how in HOW), cell(row, 'zeroing'),
              f'{row["ok"]}/{row["attempts"]}' if 'ok' in row else '-'] for case, row in cases.items() if case != MAP]
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    for row in [header, ['-' * width for width in widths], *rows]:
-        print('  ' + '  '.join(text.rjust(width) if i else text.ljust(width)
-                               for i, (text, width) in enumerate(zip(row, widths))).rstrip())
-    print()
+    report.table(header, rows)
 
 
 def must_show(cases):
@@ -82,32 +69,14 @@ def plot(cases, png):
             parts.append(f'${what}{n} using 1:2 with linespoints lw 2 lc {n} title "{TITLE[how]}"')
         script += data + [f'set title "{what}"', 'plot ' + ', '.join(parts)]
     script.append('unset multiplot')
-    subprocess.run(['gnuplot'], input='\n'.join(script) + '\n', text=True, check=True)
+    report.gnuplot(script)
 
 
-def main():
-    if len(sys.argv) != 3:
-        print(__doc__, file=sys.stderr)
-        return 2
-    try:
-        cases = read(sys.argv[1])
-    except OSError as err:
-        print(f'heaps-table: {err}', file=sys.stderr)
-        return 2
-    why = missing(cases)
-    for line in why:
-        print(f'heaps-table: {line}', file=sys.stderr)
-    if why:
-        return 1
+def show(cases, png):
     table(cases)
-    plot(cases, sys.argv[2])
+    plot(cases, png)
     print('a mapping of 64 MiB that counts, and on the base: ' +
           ', '.join(f'{step} {cases[MAP][step] / 1e6:.2f} and {cases[MAP]["base_" + step] / 1e6:.2f} ms' for step in STEPS))
-    rc = 0
-    for what, shown in must_show(cases):
-        print(('' if shown else 'NOT SHOWN: ') + what)
-        rc |= not shown
-    return rc
 
 
-sys.exit(main())
+sys.exit(report.main(__doc__, missing, show, must_show))

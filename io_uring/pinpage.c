@@ -38,31 +38,6 @@
 #include "rsrc.h"
 #include "uring_cmd.h"
 
-#define FROZEN	INT_MIN
-
-/**
- * struct io_buf_moves - what it takes to let a registered buffer move
- * @set: its pages
- * @imu: the buffer; NULL while it is being registered, and then it stays
- * @nr_pages_head: of the first entry of imu->bvec; 0: an entry for each page
- * @uses: requests that access the pages, plus %FROZEN
- * @wait: for @uses to become %FROZEN
- * @lock: protects what follows, and the pages in imu->bvec against those who
- *	look at them without access. Taken in task context only.
- * @freezes: moves in flight, each with a prepare() of its own
- * @delayed: requests to submit again when there are none
- */
-struct io_buf_moves {
-	struct pinpage_set set;
-	struct io_mapped_ubuf *imu;
-	unsigned int nr_pages_head;
-	atomic_t uses;
-	wait_queue_head_t wait;
-	spinlock_t lock;		/* see above */
-	unsigned int freezes;
-	struct llist_head delayed;
-};
-
 static struct io_buf_moves *moves_of(struct pinpage_set *set)
 {
 	return container_of(set, struct io_buf_moves, set);
@@ -71,14 +46,14 @@ static struct io_buf_moves *moves_of(struct pinpage_set *set)
 static bool is_idle(struct io_buf_moves *moves)
 {
 	/* Pairs with atomic_dec_return(): what the last request has done. */
-	return atomic_read_acquire(&moves->uses) == FROZEN;
+	return atomic_read_acquire(&moves->uses) == IO_BUF_FROZEN;
 }
 
 static void freeze(struct io_buf_moves *moves)
 {
 	spin_lock(&moves->lock);
 	if (!moves->freezes++)
-		atomic_add(FROZEN, &moves->uses);
+		atomic_add(IO_BUF_FROZEN, &moves->uses);
 	spin_unlock(&moves->lock);
 }
 
@@ -90,7 +65,7 @@ static void unfreeze(struct io_buf_moves *moves)
 	spin_lock(&moves->lock);
 	if (!--moves->freezes) {
 		/* Whoever counts himself in sees the pages as they are now. */
-		atomic_sub_return(FROZEN, &moves->uses);
+		atomic_sub_return(IO_BUF_FROZEN, &moves->uses);
 		delayed = llist_del_all(&moves->delayed);
 	}
 	spin_unlock(&moves->lock);
@@ -362,14 +337,4 @@ void __io_buf_issued(struct io_kiocb *req)
 			return;
 	}
 	io_buf_release(holder);
-}
-
-/* For io_buf_release(). The buffer stays at least as long as its request. */
-void __io_buf_release(struct io_kiocb *req)
-{
-	struct io_buf_moves *moves = req->imu->moves;
-
-	req->flags &= ~REQ_F_BUF_HELD;
-	if (unlikely(atomic_dec_return(&moves->uses) == FROZEN))
-		wake_up(&moves->wait);
 }

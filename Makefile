@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run test test-io callers coverage htmldocs kcsan bench-idle bench-move bench-cma bench-io bench-debug bench-heaps defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run test test-io test-v4l callers coverage htmldocs kcsan bench-idle bench-move bench-cma bench-io bench-debug bench-heaps defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -63,6 +63,11 @@ bench-io: guest-plain
 test-io: guest-plain
 	@$S/deps io
 	@$S/io
+
+#:   make test-v4l    v4l2-ctl and v4l2-compliance, while video buffers of theirs move
+test-v4l: guest-plain
+	@$S/deps v4l
+	@$S/v4l
 
 #:
 #: More tests:

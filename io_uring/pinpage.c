@@ -158,22 +158,6 @@ static struct pinpage_system io_buf_system = {
 	.ops = &io_buf_ops,
 };
 
-static DEFINE_MUTEX(system_mutex);
-static bool system_registered;
-
-/* On the first use: who registers no buffers pays for none. */
-static bool register_system(void)
-{
-	bool registered;
-
-	mutex_lock(&system_mutex);
-	if (!system_registered && !register_pinpage(&io_buf_system))
-		system_registered = true;
-	registered = system_registered;
-	mutex_unlock(&system_mutex);
-	return registered;
-}
-
 static struct io_buf_moves *alloc_moves(void)
 {
 	struct io_buf_moves *moves;
@@ -207,7 +191,8 @@ struct page **io_pin_movable(unsigned long uaddr, unsigned long len,
 	unsigned long nr = DIV_ROUND_UP(offset_in_page(uaddr) + len, PAGE_SIZE);
 	struct page **pages;
 
-	if (!pinpage_enabled() || !register_system())
+	/* Who registers no buffers pays for none. */
+	if (!pinpage_enabled() || register_pinpage_once(&io_buf_system))
 		return NULL;
 	*moves = alloc_moves();
 	if (!*moves)

@@ -227,23 +227,6 @@ static struct pinpage_system udmabuf_system = {
 	.ops = &udmabuf_pinpage_ops,
 };
 
-static DEFINE_MUTEX(system_mutex);
-static bool system_registered;
-
-/* On the first use: who has no udmabuf pays for none. */
-static int register_system(void)
-{
-	int ret = 0;
-
-	mutex_lock(&system_mutex);
-	if (!system_registered)
-		ret = register_pinpage(&udmabuf_system);
-	if (!ret)
-		system_registered = true;
-	mutex_unlock(&system_mutex);
-	return ret;
-}
-
 /**
  * udmabuf_moves_init - a udmabuf is going to be made
  * @ubuf: the udmabuf, zeroed
@@ -259,7 +242,8 @@ int udmabuf_moves_init(struct udmabuf *ubuf, unsigned int max_ranges)
 
 	if (!pinpage_enabled())
 		return 0;
-	ret = register_system();
+	/* Who has no udmabuf pays for none. */
+	ret = register_pinpage_once(&udmabuf_system);
 	if (ret)
 		return ret;
 	m = kvzalloc(struct_size(m, ranges, max_ranges), GFP_KERNEL);

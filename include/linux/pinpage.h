@@ -154,6 +154,7 @@ struct pinpage_set {
 
 bool pinpage_enabled(void);
 int register_pinpage(struct pinpage_system *system);
+int register_pinpage_once(struct pinpage_system *system);
 int unregister_pinpage(struct pinpage_system *system);
 int set_pinpage(struct pinpage_system *system, struct pinpage_set *set,
 		struct page **pages, unsigned long nr, unsigned int flags);

@@ -120,6 +120,30 @@ int register_pinpage(struct pinpage_system *system)
 EXPORT_SYMBOL_GPL(register_pinpage);
 
 /**
+ * register_pinpage_once - register_pinpage(), unless that has been done
+ * @system: as for register_pinpage(); it is registered in this way only
+ *
+ * For a system that nobody pays for before its first use.
+ * unregister_pinpage() says -ENODEV if there was none.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0 if @system is registered now; else as register_pinpage().
+ */
+int register_pinpage_once(struct pinpage_system *system)
+{
+	/* Held until the hooks are on: who comes second relies on them, too. */
+	static DEFINE_MUTEX(once_mutex);
+	int err = 0;
+
+	mutex_lock(&once_mutex);
+	if (!system || !system->registered)
+		err = register_pinpage(system);
+	mutex_unlock(&once_mutex);
+	return err;
+}
+EXPORT_SYMBOL_GPL(register_pinpage_once);
+
+/**
  * unregister_pinpage - take back register_pinpage()
  * @system: the system; all its sets must have been cleared
  *

@@ -68,6 +68,25 @@ static void core_test_register_twice(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, register_pinpage(first), 0);
 }
 
+static void core_test_register_once(struct kunit *test)
+{
+	struct test_fixture *fixture = test->priv;
+	struct pinpage_system *first = &fixture->systems[0], *other;
+
+	other = kunit_kzalloc(test, sizeof(*other), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	other->name = first->name;
+	other->ops = &test_ops;
+	KUNIT_EXPECT_EQ(test, register_pinpage_once(NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, register_pinpage_once(first), 0);
+	KUNIT_EXPECT_EQ(test, register_pinpage_once(other), -EEXIST);
+	KUNIT_EXPECT_FALSE(test, other->registered);
+	KUNIT_EXPECT_EQ(test, unregister_pinpage(first), 0);
+	KUNIT_EXPECT_EQ(test, register_pinpage_once(first), 0);
+	KUNIT_EXPECT_EQ(test, register_pinpage_once(first), 0);
+	KUNIT_EXPECT_TRUE(test, first->registered);
+}
+
 static void core_test_unregister(struct kunit *test)
 {
 	struct test_fixture *fixture = test->priv;
@@ -687,6 +706,7 @@ static void core_test_huge(struct kunit *test)
 static struct kunit_case core_test_cases[] = {
 	KUNIT_CASE(core_test_register_bad),
 	KUNIT_CASE(core_test_register_twice),
+	KUNIT_CASE(core_test_register_once),
 	KUNIT_CASE(core_test_unregister),
 	KUNIT_CASE(core_test_set_args),
 	KUNIT_CASE(core_test_set_busy),

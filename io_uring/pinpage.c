@@ -304,22 +304,19 @@ bool __io_buf_hold(struct io_kiocb *req)
 }
 
 /*
- * For io_buf_issued(). A zero-copy send has given pages to skbs, which may still
- * be there; or not yet, if it waits for room in the socket. Then the
- * notification has its own reference only, and is linked to no other, whose
- * skbs might carry the pages.
+ * For io_buf_issued(), of those that have somebody else count. A zero-copy send
+ * has given pages to skbs, which may still be there; or not yet, if it waits for
+ * room in the socket. Then the notification has its own reference only, and is
+ * linked to no other, whose skbs might carry the pages.
  */
 void __io_buf_issued(struct io_kiocb *req)
 {
 	struct io_kiocb *holder = holder_of(req);
 	struct io_notif_data *nd;
 
-	if (!holder)
+	if (!holder || holder == req)
 		return;
-	if (holder != req) {
-		nd = io_notif_to_data(holder);
-		if (nd->head != nd || refcount_read(&nd->uarg.refcnt) != 1)
-			return;
-	}
-	io_buf_release(holder);
+	nd = io_notif_to_data(holder);
+	if (nd->head == nd && refcount_read(&nd->uarg.refcnt) == 1)
+		io_buf_release(holder);
 }

@@ -70,13 +70,6 @@ static inline bool io_buf_hold(struct io_kiocb *req)
 	return true;
 }
 
-/* @req has been issued and is the caller's again: complete, or to be retried. */
-static inline void io_buf_issued(struct io_kiocb *req)
-{
-	if (req->flags & REQ_F_BUF_MOVES)
-		__io_buf_issued(req);
-}
-
 /*
  * Nobody accesses the buffer for the sake of @req any more. Any context. The
  * buffer stays at least as long as its request.
@@ -91,6 +84,17 @@ static inline void io_buf_release(struct io_kiocb *req)
 	moves = req->imu->moves;
 	if (unlikely(atomic_dec_return(&moves->uses) == IO_BUF_FROZEN))
 		wake_up(&moves->wait);
+}
+
+/* @req has been issued and is the caller's again: complete, or to be retried. */
+static inline void io_buf_issued(struct io_kiocb *req)
+{
+	if (!(req->flags & REQ_F_BUF_MOVES))
+		return;
+	if (req->flags & REQ_F_BUF_HELD)
+		io_buf_release(req);
+	else
+		__io_buf_issued(req);
 }
 #else
 static inline struct page **io_pin_movable(unsigned long uaddr,

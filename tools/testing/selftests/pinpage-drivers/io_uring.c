@@ -200,23 +200,6 @@ FIXTURE_TEARDOWN(ring)
 	io_uring_queue_exit(&self->ring);
 }
 
-/*
- * To the other node: how many are there. An owner has little time, and the
- * machine under the test may stop for longer: again, for some seconds.
- */
-static size_t move_all(char *at)
-{
-	int to = !node_of(at), tries = 100;
-	size_t moved;
-
-	do {
-		moved = move_to(0, at, NR, to);
-		if (moved < NR)
-			sleep_ms(20);
-	} while (moved < NR && --tries);
-	return moved;
-}
-
 TEST_F_TIMEOUT(ring, moves, TEST_SECONDS)
 {
 	unsigned int round;
@@ -224,7 +207,7 @@ TEST_F_TIMEOUT(ring, moves, TEST_SECONDS)
 	if (variant->setup & IORING_SETUP_SQPOLL)
 		SKIP(return, "see by_thread");
 	for (round = 0; round < 4; round++) {
-		EXPECT_EQ(NR, move_all(self->at));
+		EXPECT_EQ(NR, move_patiently(self->at, NR));
 		EXPECT_EQ(0, user_check(self->at, NR, SEED_USER + round));
 		EXPECT_EQ(0, round_trip(&self->ring, self->file, self->at, 0,
 					SEED_USER + round + 1));
@@ -247,7 +230,7 @@ TEST_F_TIMEOUT(ring, races, TEST_SECONDS)
 		EXPECT_EQ(0, round_trip(&self->ring, self->file, self->at,
 					IOSQE_ASYNC, round));
 	stop_mover(&m);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	EXPECT_EQ(0, user_check(self->at, NR, round - 1));
 }
 
@@ -264,7 +247,7 @@ TEST_F_TIMEOUT(ring, waiting, TEST_SECONDS)
 	sqe = get_sqe(&self->ring);
 	prep_fixed(sqe, IORING_OP_READ_FIXED, pipes[0], self->at + PAGE, 1, 0, 1);
 	ASSERT_EQ(1, io_uring_submit(&self->ring));
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	ASSERT_EQ(1, write(pipes[1], &byte, 1));
 	EXPECT_EQ(0, reap(&self->ring, 1, 1));
 	EXPECT_EQ(42, self->at[PAGE]);
@@ -317,10 +300,10 @@ TEST_F_TIMEOUT(ring, clone, TEST_SECONDS)
 	for (round = 0; round < ROUNDS; round++)
 		EXPECT_EQ(0, round_trip(&clone, self->file, self->at, 0, round));
 	stop_mover(&m);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	EXPECT_EQ(0, round_trip(&clone, self->file, self->at, 0, 1));
 	io_uring_queue_exit(&clone);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 }
 
 /* The slot gets another buffer, and the first one back, while both move. */
@@ -541,7 +524,7 @@ TEST_F_TIMEOUT(slow, in_flight, TEST_SECONDS)
 	if (variant->ms > 1000)
 		EXPECT_EQ(0, moved);
 	EXPECT_EQ(0, reap(&self->ring, 1, CHUNK * PAGE));
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	EXPECT_EQ(0, user_check(self->at, NR, SEED_USER));
 }
 
@@ -552,7 +535,7 @@ TEST_F_TIMEOUT(slow, unreaped, TEST_SECONDS)
 		SKIP(return, "polled requests end when the ring is polled");
 	write_slowly(_metadata, self);
 	sleep_ms(2 * variant->ms);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	EXPECT_EQ(0, reap(&self->ring, 1, CHUNK * PAGE));
 }
 
@@ -568,7 +551,7 @@ TEST_F_TIMEOUT(slow, unregister, TEST_SECONDS)
 	EXPECT_EQ(0, do_register(self->ring.ring_fd, IORING_UNREGISTER_BUFFERS, NULL, 0));
 	EXPECT_EQ(0, reap(&self->ring, 1, CHUNK * PAGE));
 	stop_mover(&m);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	EXPECT_EQ(0, user_check(self->at, NR, SEED_USER));
 }
 
@@ -586,7 +569,7 @@ TEST_F_TIMEOUT(slow, by_polling, TEST_SECONDS)
 		EXPECT_EQ(0, reap(&self->ring, 1, CHUNK * PAGE));
 	}
 	stop_mover(&m);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 }
 
 /* RWF_NOWAIT: a frozen buffer is no reason to fail. */
@@ -710,7 +693,7 @@ TEST_F_TIMEOUT(send_zc, races, TEST_SECONDS)
 		EXPECT_EQ(0, reap_send(&self->ring, CHUNK * PAGE));
 	}
 	stop_mover(&m);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	free(got);
 }
 
@@ -734,7 +717,7 @@ TEST_F_TIMEOUT(send_zc, stuck, TEST_SECONDS)
 	EXPECT_EQ(0, user_check(got, NR, SEED_USER));
 	EXPECT_EQ(0, reap_send(&self->ring, LEN));
 	stop_mover(&m);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	free(got);
 }
 

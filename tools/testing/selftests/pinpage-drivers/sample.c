@@ -66,23 +66,6 @@ static int pin(int fd, void *at)
 	return write(fd, &addr, sizeof(addr)) == sizeof(addr) ? 0 : -errno;
 }
 
-/*
- * To the other node: how many are there. An owner has little time, and the
- * machine under the test may stop for longer: again, for some seconds.
- */
-static size_t move_all(char *at)
-{
-	int to = !node_of(at), tries = 100;
-	size_t moved;
-
-	do {
-		moved = move_to(0, at, NR, to);
-		if (moved < NR)
-			sleep_ms(20);
-	} while (moved < NR && --tries);
-	return moved;
-}
-
 /* What the device sees: wrong bytes, or a negative errno. */
 static int64_t device_check(int fd, char *data, uint64_t seed)
 {
@@ -104,7 +87,7 @@ TEST_F_TIMEOUT(sample, moves, TEST_SECONDS)
 	for (round = 0; round < 4; round++) {
 		for (i = 0; i < NR; i++)
 			before[i] = user_pfn(self->at + i * PAGE);
-		EXPECT_EQ(NR, move_all(self->at));
+		EXPECT_EQ(NR, move_patiently(self->at, NR));
 		for (i = 0; i < NR; i++)
 			stayed += user_pfn(self->at + i * PAGE) == before[i];
 		EXPECT_EQ(0, stayed);
@@ -140,7 +123,7 @@ TEST_F_TIMEOUT(sample, races, TEST_SECONDS)
 		EXPECT_EQ(0, device_check(self->fd, self->data, round));
 	}
 	stop_mover(&m);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	EXPECT_EQ(0, device_check(self->fd, self->data, round - 1));
 }
 

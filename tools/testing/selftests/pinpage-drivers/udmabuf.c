@@ -106,23 +106,6 @@ FIXTURE_TEARDOWN(udmabuf)
 	EXPECT_EQ(self->balance, pin_balance());
 }
 
-/*
- * To the other node: how many are there. An owner has little time, and the
- * machine under the test may stop for longer: again, for some seconds.
- */
-static size_t move_all(char *at)
-{
-	int to = !node_of(at), tries = 100;
-	size_t moved;
-
-	do {
-		moved = move_to(0, at, NR, to);
-		if (moved < NR)
-			sleep_ms(20);
-	} while (moved < NR && --tries);
-	return moved;
-}
-
 static int attach(int dev, int fd, unsigned int flags)
 {
 	struct test_dmabuf_attach arg = { .fd = fd, .flags = flags };
@@ -159,7 +142,7 @@ TEST_F_TIMEOUT(udmabuf, idle, TEST_SECONDS)
 	int round;
 
 	for (round = 0; round < 4; round++) {
-		EXPECT_EQ(NR, move_all(self->at));
+		EXPECT_EQ(NR, move_patiently(self->at, NR));
 		EXPECT_EQ(0, user_check(self->at, NR, SEED_USER + round));
 		EXPECT_EQ(0, user_check(self->mapped, NR, SEED_USER + round));
 		user_fill(round % 2 ? self->at : self->mapped, NR, SEED_USER + round + 1);
@@ -181,7 +164,7 @@ TEST_F_TIMEOUT(udmabuf, mmap, TEST_SECONDS)
 		EXPECT_EQ(0, user_check(self->mapped, NR, ~round));
 	}
 	stop_mover(&m);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 }
 
 /* CPU access begins, the pages move, and it ends. */
@@ -197,7 +180,7 @@ TEST_F_TIMEOUT(udmabuf, cpu_access, TEST_SECONDS)
 		sync.flags = DMA_BUF_SYNC_RW | DMA_BUF_SYNC_START;
 		EXPECT_EQ(0, ioctl(self->buf, DMA_BUF_IOCTL_SYNC, &sync));
 		user_fill(self->mapped, NR, round);
-		EXPECT_EQ(NR, move_all(self->at));
+		EXPECT_EQ(NR, move_patiently(self->at, NR));
 		EXPECT_EQ(0, user_check(self->mapped, NR, round));
 		sync.flags = DMA_BUF_SYNC_RW | DMA_BUF_SYNC_END;
 		EXPECT_EQ(0, ioctl(self->buf, DMA_BUF_IOCTL_SYNC, &sync));
@@ -217,7 +200,7 @@ TEST_F_TIMEOUT(udmabuf, static_importer, TEST_SECONDS)
 		SKIP(return, "no test_dmabuf");
 	id = attach(self->importer, self->buf, 0);
 	ASSERT_LT(0, id);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	mapping = map(self->importer, id);
 	ASSERT_LT(0, mapping);
 	EXPECT_EQ(0, move_to(0, self->at, NR, !node_of(self->at)));
@@ -241,13 +224,13 @@ TEST_F_TIMEOUT(udmabuf, static_importer, TEST_SECONDS)
 	EXPECT_TRUE(blamed);
 
 	EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_UNMAP, mapping));
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	mapping = map(self->importer, id);
 	ASSERT_LT(0, mapping);
 	EXPECT_EQ(0, device_check(self->importer, mapping, SEED_USER));
 	EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_UNMAP, mapping));
 	EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_DETACH, id));
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 }
 
 /* The kernel writes to its mapping whenever it likes. */
@@ -261,7 +244,7 @@ TEST_F_TIMEOUT(udmabuf, vmap, TEST_SECONDS)
 	EXPECT_EQ(0, move_to(0, self->at, NR, !node_of(self->at)));
 	fd = -1;
 	ASSERT_EQ(0, ioctl(self->importer, TEST_DMABUF_MAP_KERNEL, &fd));
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	EXPECT_EQ(0, user_check(self->mapped, NR, SEED_USER));
 }
 
@@ -274,14 +257,14 @@ TEST_F_TIMEOUT(udmabuf, dynamic_importer, TEST_SECONDS)
 		SKIP(return, "no test_dmabuf");
 	id = attach(self->importer, self->buf, TEST_DMABUF_ATTACH_DYNAMIC);
 	ASSERT_LT(0, id);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	for (round = 0; round < 4; round++) {
 		mapping = map(self->importer, id);
 		ASSERT_LT(0, mapping);
 		EXPECT_EQ(0, device_check(self->importer, mapping, SEED_USER));
-		EXPECT_EQ(NR, move_all(self->at));
+		EXPECT_EQ(NR, move_patiently(self->at, NR));
 		/* Mapped no more, as far as the exporter is concerned. */
-		EXPECT_EQ(NR, move_all(self->at));
+		EXPECT_EQ(NR, move_patiently(self->at, NR));
 		EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_UNMAP, mapping));
 	}
 	EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_DETACH, id));
@@ -310,7 +293,7 @@ TEST_F_TIMEOUT(udmabuf, races, TEST_SECONDS)
 		EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_DETACH, id));
 	}
 	stop_mover(&m);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 }
 
 /* Buffers of the same folios, and a buffer with the same folio twice. */
@@ -324,16 +307,16 @@ TEST_F_TIMEOUT(udmabuf, nested, TEST_SECONDS)
 	ASSERT_LE(0, third);
 	at = mmap(NULL, 8 * PAGE, PROT_READ, MAP_SHARED, third, 0);
 	ASSERT_NE(MAP_FAILED, at);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	EXPECT_EQ(0, memcmp(at, self->at, 4 * PAGE));
 	EXPECT_EQ(0, memcmp(at + 4 * PAGE, self->at + 3 * PAGE, 4 * PAGE));
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	EXPECT_EQ(0, memcmp(at, self->at, 4 * PAGE));
 	munmap(at, 8 * PAGE);
 	close(second);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	close(third);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 }
 
 /* The buffer goes in the middle of moves, by close() and by the end of a process. */
@@ -366,7 +349,7 @@ TEST_F_TIMEOUT(udmabuf, release, TEST_SECONDS)
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	}
 	stop_mover(&m);
-	EXPECT_EQ(NR, move_all(self->at));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 }
 
 /* A memfd with folios in the CMA area, and those before it that had none. */

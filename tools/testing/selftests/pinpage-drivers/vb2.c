@@ -582,26 +582,6 @@ TEST_F_TIMEOUT(vb2, opt_out, TEST_SECONDS)
 	EXPECT_EQ(0, take_area(self));
 }
 
-/* The @n-th allocation of this task from now on fails; 0: none does. */
-static void fail_nth(int nth, unsigned int n)
-{
-	char text[16];
-	int len = snprintf(text, sizeof(text), "%u", n);
-
-	if (pwrite(nth, text, len, 0) != len)
-		abort();
-}
-
-static bool has_failed(int nth)
-{
-	char text[16] = "";
-
-	if (pread(nth, text, sizeof(text) - 1, 0) <= 0)
-		abort();
-	fail_nth(nth, 0);
-	return !atoi(text);
-}
-
 static int queue_and_take_back(struct _test_data_vb2 *self)
 {
 	struct v4l2_buffer buf = user_buffer(self, 0);
@@ -612,18 +592,13 @@ static int queue_and_take_back(struct _test_data_vb2 *self)
 /* A buffer that has moved is mapped for DMA when it is queued, or not queued. */
 TEST_F_TIMEOUT(vb2, no_memory, TEST_SECONDS)
 {
-	int nth = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	int nth = open_fail_nth();
 	struct v4l2_buffer buf = user_buffer(self, 0);
 	int n, err, refused = 0;
 	bool failed = true;
 
 	if (nth < 0)
 		SKIP(return, "no FAULT_INJECTION");
-	write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "0");
-	write_text("/sys/kernel/debug/failslab/verbose", "0");
-	write_text("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "0");
-	write_text("/sys/kernel/debug/fail_page_alloc/min-order", "0");
-	write_text("/sys/kernel/debug/fail_page_alloc/verbose", "0");
 	ASSERT_EQ(0, request_bufs(self->fd, NR_BUFS, V4L2_MEMORY_USERPTR));
 	for (n = 1; failed && n < 100; n++) {
 		ASSERT_EQ(0, queue_and_take_back(self));

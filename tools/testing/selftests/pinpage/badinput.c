@@ -322,55 +322,6 @@ static const int nomem_kinds[] = {
 	TEST_PINPAGE_USER, TEST_PINPAGE_SET, TEST_PINPAGE_GET, TEST_PINPAGE_KERNEL,
 };
 
-/* Those that may sleep, too; all caches, all orders, all zones. */
-static void let_all_fail(void)
-{
-	static const char * const settings[][2] = {
-		{ "failslab/ignore-gfp-wait", "N" },
-		{ "failslab/cache-filter", "N" },
-		{ "fail_page_alloc/ignore-gfp-wait", "N" },
-		{ "fail_page_alloc/ignore-gfp-highmem", "N" },
-		{ "fail_page_alloc/min-order", "0" },
-		{ "failslab/verbose", "0" },
-		{ "fail_page_alloc/verbose", "0" },
-	};
-	char path[128];
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(settings); i++) {
-		snprintf(path, sizeof(path), "/sys/kernel/debug/%s", settings[i][0]);
-		write_text(path, settings[i][1]);
-	}
-}
-
-/* To be opened before anything fails, since that needs memory as well. */
-static int open_fail_nth(void)
-{
-	let_all_fail();
-	return open("/proc/thread-self/fail-nth", O_RDWR);
-}
-
-/* The @n-th allocation of this task from now on fails, once; 0: none does. */
-static void fail_nth(int nth, unsigned int n)
-{
-	char text[16];
-	int len = snprintf(text, sizeof(text), "%u", n);
-
-	if (pwrite(nth, text, len, 0) != len)
-		abort();
-}
-
-/* No more of it. Were there so many allocations? */
-static bool has_failed(int nth)
-{
-	char text[16] = "";
-
-	if (pread(nth, text, sizeof(text) - 1, 0) <= 0)
-		abort();
-	fail_nth(nth, 0);
-	return !atoi(text);
-}
-
 /* Pin, and unpin what could be pinned; returns how many pins were refused. */
 static int nomem_pin(struct __test_metadata *_metadata, struct _test_data_badinput *self,
 		     int nth, int kind)

@@ -18,6 +18,7 @@
 
 #include <mm/cma_test.h>
 
+#include "../kselftest.h"
 #include "pinpage_util.h"
 
 int device_open(char *why, size_t len)
@@ -396,6 +397,19 @@ void stop_mover(struct mover *m)
 	pthread_join(m->thread, NULL);
 }
 
+size_t move_patiently(void *at, size_t pages)
+{
+	int to = !node_of(at), tries = 100;
+	size_t moved;
+
+	do {
+		moved = move_to(0, at, pages, to);
+		if (moved < pages)
+			sleep_ms(20);
+	} while (moved < pages && --tries);
+	return moved;
+}
+
 int bind_here(void *at, size_t pages, int node)
 {
 	unsigned long mask = 1UL << node;
@@ -596,4 +610,50 @@ void sleep_ms(unsigned int ms)
 	struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
 
 	nanosleep(&t, NULL);
+}
+
+/* Those that may sleep, too; all caches, all orders, all zones. */
+static void let_all_fail(void)
+{
+	static const char * const settings[][2] = {
+		{ "failslab/ignore-gfp-wait", "N" },
+		{ "failslab/cache-filter", "N" },
+		{ "fail_page_alloc/ignore-gfp-wait", "N" },
+		{ "fail_page_alloc/ignore-gfp-highmem", "N" },
+		{ "fail_page_alloc/min-order", "0" },
+		{ "failslab/verbose", "0" },
+		{ "fail_page_alloc/verbose", "0" },
+	};
+	char path[128];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(settings); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s", settings[i][0]);
+		write_text(path, settings[i][1]);
+	}
+}
+
+int open_fail_nth(void)
+{
+	let_all_fail();
+	return open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+}
+
+void fail_nth(int nth, unsigned int n)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", n);
+
+	if (pwrite(nth, text, len, 0) != len)
+		abort();
+}
+
+bool has_failed(int nth)
+{
+	char text[16] = "";
+
+	if (pread(nth, text, sizeof(text) - 1, 0) <= 0)
+		abort();
+	fail_nth(nth, 0);
+	return !atoi(text);
 }

@@ -102,6 +102,11 @@ int start_mover(struct mover *m, char *at, size_t pages, int pid);
 void stop_mover(struct mover *m);
 /* Move all of them to where they are not: how many have left. */
 size_t move_away(void *at, size_t pages);
+/*
+ * To the other node: how many are there. An owner has little time, and the
+ * machine under the test may stop for longer: again, for some seconds.
+ */
+size_t move_patiently(void *at, size_t pages);
 int bind_here(void *at, size_t pages, int node);
 int prefer_node(int node);
 
@@ -121,6 +126,13 @@ int contig_open(void);
 int contig_take(int fd, uint64_t pfn, uint64_t pages, bool in_cma);
 /* Move a page of ours to a place in the largest area. */
 int contig_place(int fd, void *at, uint64_t pfn);
+
+/* To be opened before anything fails, since that needs memory as well. */
+int open_fail_nth(void);
+/* The @n-th allocation of this task from now on fails, once; 0: none does. */
+void fail_nth(int nth, unsigned int n);
+/* No more of it. Were there so many allocations? */
+bool has_failed(int nth);
 
 /* Milliseconds of CLOCK_MONOTONIC. */
 uint64_t now_ms(void);

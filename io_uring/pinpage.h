@@ -54,23 +54,6 @@ static inline void io_buf_prep(struct io_kiocb *req)
 }
 
 /*
- * @req is going to be issued: its buffer stays as it is, until it is released.
- * False: not now; @req will be issued by task work, and is not the caller's.
- */
-static inline bool io_buf_hold(struct io_kiocb *req)
-{
-	if (!(req->flags & REQ_F_BUF_MOVES))
-		return true;
-	/* A zero-copy send has somebody else count, who may do so already. */
-	if (unlikely((req->flags & REQ_F_BUF_HELD) ||
-		     req->opcode == IORING_OP_SEND_ZC ||
-		     !atomic_inc_unless_negative(&req->imu->moves->uses)))
-		return __io_buf_hold(req);
-	req->flags |= REQ_F_BUF_HELD;
-	return true;
-}
-
-/*
  * Nobody accesses the buffer for the sake of @req any more. Any context. The
  * buffer stays at least as long as its request.
  */
@@ -84,6 +67,26 @@ static inline void io_buf_release(struct io_kiocb *req)
 	moves = req->imu->moves;
 	if (unlikely(atomic_dec_return(&moves->uses) == IO_BUF_FROZEN))
 		wake_up(&moves->wait);
+}
+
+/*
+ * @req is going to be issued: its buffer stays as it is, until it is released.
+ * False: not now; @req will be issued by task work, and is not the caller's.
+ */
+static inline bool io_buf_hold(struct io_kiocb *req)
+{
+	if (!(req->flags & REQ_F_BUF_MOVES))
+		return true;
+	/* A zero-copy send has somebody else count, who may do so already. */
+	if (unlikely((req->flags & REQ_F_BUF_HELD) ||
+		     req->opcode == IORING_OP_SEND_ZC))
+		return __io_buf_hold(req);
+	req->flags |= REQ_F_BUF_HELD;
+	if (likely(atomic_inc_return(&req->imu->moves->uses) > 0))
+		return true;
+	/* Frozen: counted out again, which wakes who took it for a user. */
+	io_buf_release(req);
+	return __io_buf_hold(req);
 }
 
 /* @req has been issued and is the caller's again: complete, or to be retried. */

@@ -10,11 +10,11 @@
  * io_uring_cmd_done(); for zero-copy sends until the last skb has gone, so it is
  * the notification that counts there.
  *
- * prepare() freezes the buffer: it makes uses negative, so that no request can
- * be added, and waits for those that are out. A request that finds it frozen is
- * put on a list, before it has done anything, and complete() has task work
- * submit it again. Nobody sleeps for it, with uring_lock or without, and so the
- * ones that prepare() waits for are never behind it.
+ * prepare() freezes the buffer: it takes IO_BUF_THAWED off uses, so that no
+ * request can be added, and waits for those that are out. A request that finds
+ * it frozen is put on a list, before it has done anything, and complete() has
+ * task work submit it again. Nobody sleeps for it, with uring_lock or without,
+ * and so the ones that prepare() waits for are never behind it.
  *
  * A buffer that is shared by rings (IORING_REGISTER_CLONE_BUFFERS) has one count
  * and one list. A buffer goes when all of its requests have, including those on
@@ -45,15 +45,15 @@ static struct io_buf_moves *moves_of(struct pinpage_set *set)
 
 static bool is_idle(struct io_buf_moves *moves)
 {
-	/* Pairs with atomic_dec_return(): what the last request has done. */
-	return atomic_read_acquire(&moves->uses) == IO_BUF_FROZEN;
+	/* Pairs with io_buf_count_out(): what the last request has done. */
+	return !atomic_read_acquire(&moves->uses);
 }
 
 static void freeze(struct io_buf_moves *moves)
 {
 	spin_lock(&moves->lock);
 	if (!moves->freezes++)
-		atomic_add(IO_BUF_FROZEN, &moves->uses);
+		atomic_sub(IO_BUF_THAWED, &moves->uses);
 	spin_unlock(&moves->lock);
 }
 
@@ -65,7 +65,7 @@ static void unfreeze(struct io_buf_moves *moves)
 	spin_lock(&moves->lock);
 	if (!--moves->freezes) {
 		/* Whoever counts himself in sees the pages as they are now. */
-		atomic_sub_return(IO_BUF_FROZEN, &moves->uses);
+		atomic_add_return(IO_BUF_THAWED, &moves->uses);
 		delayed = llist_del_all(&moves->delayed);
 	}
 	spin_unlock(&moves->lock);
@@ -143,7 +143,7 @@ static void io_buf_show(struct seq_file *m, struct pinpage_set *set)
 	imu = smp_load_acquire(&moves->imu);	/* as in prepare() */
 	if (imu)
 		seq_printf(m, "%u bytes at %#llx, %d in flight", imu->len,
-			   imu->ubuf, atomic_read(&moves->uses) & INT_MAX);
+			   imu->ubuf, atomic_read(&moves->uses) & (IO_BUF_THAWED - 1));
 }
 
 static const struct pinpage_ops io_buf_ops = {
@@ -165,6 +165,7 @@ static struct io_buf_moves *alloc_moves(void)
 	moves = kzalloc(sizeof(*moves), GFP_KERNEL_ACCOUNT);
 	if (!moves)
 		return NULL;
+	atomic_set(&moves->uses, IO_BUF_THAWED);
 	init_waitqueue_head(&moves->wait);
 	spin_lock_init(&moves->lock);
 	init_llist_head(&moves->delayed);
@@ -233,7 +234,8 @@ void io_moves_start(struct io_mapped_ubuf *imu, unsigned int nr_pages_head)
 void io_moves_free(struct io_buf_moves *moves)
 {
 	pinpage_unpin_user(&moves->set, false);
-	WARN_ON_ONCE(atomic_read(&moves->uses) || !llist_empty(&moves->delayed));
+	WARN_ON_ONCE(atomic_read(&moves->uses) != IO_BUF_THAWED ||
+		     !llist_empty(&moves->delayed));
 	kfree(moves);
 }
 
@@ -291,7 +293,7 @@ bool __io_buf_hold(struct io_kiocb *req)
 
 	if (holder->flags & REQ_F_BUF_HELD)
 		return true;
-	while (!atomic_inc_unless_negative(&moves->uses)) {
+	while (!io_buf_count_in(moves)) {
 		/* Of the SQE nothing may be needed later. */
 		if (req->opcode == IORING_OP_URING_CMD)
 			io_uring_cmd_copy_sqe(req);

@@ -13,15 +13,15 @@
 #include "rsrc.h"
 
 #ifdef CONFIG_IO_URING_PINPAGE
-#define IO_BUF_FROZEN	INT_MIN
+#define IO_BUF_THAWED	(1 << 30)
 
 /**
  * struct io_buf_moves - what it takes to let a registered buffer move
- * @uses: requests that access the pages, plus %IO_BUF_FROZEN
+ * @uses: requests that access the pages, plus %IO_BUF_THAWED unless @freezes
  * @nr_pages_head: of the first entry of imu->bvec; 0: an entry for each page
  * @imu: the buffer; NULL while it is being registered, and then it stays
  * @set: its pages
- * @wait: for @uses to become %IO_BUF_FROZEN
+ * @wait: for @uses to become 0
  * @lock: protects what follows, and the pages in imu->bvec against those who
  *	look at them without access. Taken in task context only.
  * @freezes: moves in flight, each with a prepare() of its own
@@ -53,20 +53,32 @@ static inline void io_buf_prep(struct io_kiocb *req)
 		req->flags |= REQ_F_BUF_MOVES;
 }
 
+/* Whoever has frozen the buffer waits for the last one. */
+static inline void io_buf_count_out(struct io_buf_moves *moves)
+{
+	if (unlikely(atomic_dec_and_test(&moves->uses)))
+		wake_up(&moves->wait);
+}
+
+/* One request more accesses the pages; false: the buffer is frozen. */
+static inline bool io_buf_count_in(struct io_buf_moves *moves)
+{
+	if (likely(atomic_fetch_inc(&moves->uses) >= IO_BUF_THAWED))
+		return true;
+	io_buf_count_out(moves);
+	return false;
+}
+
 /*
  * Nobody accesses the buffer for the sake of @req any more. Any context. The
  * buffer stays at least as long as its request.
  */
 static inline void io_buf_release(struct io_kiocb *req)
 {
-	struct io_buf_moves *moves;
-
 	if (!(req->flags & REQ_F_BUF_HELD))
 		return;
 	req->flags &= ~REQ_F_BUF_HELD;
-	moves = req->imu->moves;
-	if (unlikely(atomic_dec_return(&moves->uses) == IO_BUF_FROZEN))
-		wake_up(&moves->wait);
+	io_buf_count_out(req->imu->moves);
 }
 
 /*
@@ -79,14 +91,11 @@ static inline bool io_buf_hold(struct io_kiocb *req)
 		return true;
 	/* A zero-copy send has somebody else count, who may do so already. */
 	if (unlikely((req->flags & REQ_F_BUF_HELD) ||
-		     req->opcode == IORING_OP_SEND_ZC))
+		     req->opcode == IORING_OP_SEND_ZC ||
+		     !io_buf_count_in(req->imu->moves)))
 		return __io_buf_hold(req);
 	req->flags |= REQ_F_BUF_HELD;
-	if (likely(atomic_inc_return(&req->imu->moves->uses) > 0))
-		return true;
-	/* Frozen: counted out again, which wakes who took it for a user. */
-	io_buf_release(req);
-	return __io_buf_hold(req);
+	return true;
 }
 
 /* @req has been issued and is the caller's again: complete, or to be retried. */

@@ -2,7 +2,6 @@
 /*
  * What a request of io_uring costs, in instructions: direct I/O on a null_blk
  * that completes at once, with registered buffers and without, and no I/O at all.
- * And on a virtio disk: what the task itself does, which sleeps meanwhile.
  *
  * bench-io NAME prints rows "NAME,metric,value". Each is the least of some rounds
  * of REQUESTS requests; under icount a nanosecond is an instruction.
@@ -28,7 +27,6 @@
 static struct io_uring ring;
 static char *buffer;
 static int disk;
-static clockid_t clock_id = CLOCK_MONOTONIC;
 
 static void die(const char *what)
 {
@@ -40,7 +38,7 @@ static uint64_t now(void)
 {
 	struct timespec t;
 
-	clock_gettime(clock_id, &t);
+	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * 1000000000ULL + t.tv_nsec;
 }
 
@@ -103,13 +101,6 @@ static void bench(const char *name, const char *metric, int op, unsigned int dep
 	fflush(stdout);
 }
 
-static void open_disk(const char *path)
-{
-	disk = open(path, O_RDWR | O_DIRECT);
-	if (disk < 0)
-		die(path);
-}
-
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "here";
@@ -118,7 +109,9 @@ int main(int argc, char **argv)
 	/* Queued and completed by the task itself. */
 	if (system("modprobe null_blk queue_mode=2 irqmode=0 nr_devices=1 gb=1"))
 		die("null_blk");
-	open_disk("/dev/nullb0");
+	disk = open("/dev/nullb0", O_RDWR | O_DIRECT);
+	if (disk < 0)
+		die("/dev/nullb0");
 	if (io_uring_queue_init(64, &ring, 0))
 		die("io_uring");
 	buffer = mmap(NULL, DEPTH * BLOCK, PROT_READ | PROT_WRITE,
@@ -137,10 +130,5 @@ int main(int argc, char **argv)
 	bench(name, "read-fixed-8", IORING_OP_READ_FIXED, DEPTH);
 	bench(name, "write-fixed", IORING_OP_WRITE_FIXED, 1);
 	bench(name, "write-fixed-8", IORING_OP_WRITE_FIXED, DEPTH);
-	close(disk);
-	open_disk("/dev/vda");
-	clock_id = CLOCK_THREAD_CPUTIME_ID;
-	bench(name, "disk-read-fixed", IORING_OP_READ_FIXED, 1);
-	bench(name, "disk-read-fixed-8", IORING_OP_READ_FIXED, DEPTH);
 	return 0;
 }

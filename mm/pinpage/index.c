@@ -199,14 +199,15 @@ block_bucket(struct index_block *block, unsigned long pfn)
 }
 
 /* Does @slot clash with others in its folio? Is it the set's first one there? */
-static noinline int check_slot(struct pinpage_slot **head, struct folio *folio,
-			       struct pinpage_slot *slot)
+static noinline int check_slot(struct pinpage_slot **head, spinlock_t *stripe,
+			       struct folio *folio, struct pinpage_slot *slot)
 {
 	struct pinpage_bucket bucket = folio_bucket(head, folio);
 	struct pinpage_set *set = slot_set(slot);
 	unsigned long pfn = slot_pfn(slot);
 	struct pinpage_slot *other;
 
+	bucket.stripe = stripe;
 	for (other = first_slot(&bucket); other;
 	     other = next_slot(other, &bucket)) {
 		if ((slot_set(other)->flags ^ set->flags) & PINPAGE_KERNEL)
@@ -229,7 +230,7 @@ static __always_inline int insert_slot(struct pinpage_slot *slot,
 	int err;
 
 	if (folio_test_pinpage(folio)) {
-		err = check_slot(head, folio, slot);
+		err = check_slot(head, block->stripe, folio, slot);
 		if (err)
 			return err;
 	} else {

@@ -178,6 +178,7 @@ static inline struct pinpage_slot *skip_others(struct pinpage_slot *slot,
 static inline struct pinpage_slot *
 first_slot(const struct pinpage_bucket *bucket)
 {
+	lockdep_assert_held(bucket->stripe);
 	return skip_others(*bucket->head, bucket);
 }
 

@@ -200,6 +200,32 @@ static inline bool test_forgotten(struct test_owner *owner, unsigned int call)
 	return false;
 }
 
+/* Slots of @folio in the index, and whether one of them is claimed. */
+static inline unsigned int test_count_slots(struct folio *folio, bool *claimed)
+{
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
+	unsigned int nr = 0;
+
+	*claimed = false;
+	pinpage_index_lock(&bucket, folio);
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
+		nr++;
+		*claimed |= slot_claimed(slot);
+	}
+	pinpage_index_unlock(&bucket);
+	return nr;
+}
+
+/* Until its owner has been told, nobody else may ask about a page. */
+static inline bool test_spoken_for(struct pinpage_item *item)
+{
+	bool claimed;
+
+	test_count_slots(page_folio(item->new ?: item->page), &claimed);
+	return claimed;
+}
+
 static inline void test_complete(struct pinpage_set *set,
 				 struct pinpage_item *items, unsigned int nr)
 {
@@ -215,8 +241,10 @@ static inline void test_complete(struct pinpage_set *set,
 	}
 	call = owner->calls[items[0].index];
 	test_breach(owner, !call);
-	for (i = 0; i < nr; i++)
+	for (i = 0; i < nr; i++) {
 		test_check_item(owner, &items[i], call);
+		test_breach(owner, !test_spoken_for(&items[i]));
+	}
 	if (owner->breaches)
 		return;
 	for (i = 0; i < nr; i++)
@@ -674,23 +702,6 @@ static inline long test_stat(struct pinpage_system *system,
 			     enum pinpage_stat stat)
 {
 	return atomic_long_read(&system->stat[stat]);
-}
-
-/* Slots of @folio in the index, and whether one of them is claimed. */
-static inline unsigned int test_count_slots(struct folio *folio, bool *claimed)
-{
-	struct pinpage_bucket bucket;
-	struct pinpage_slot *slot;
-	unsigned int nr = 0;
-
-	*claimed = false;
-	pinpage_index_lock(&bucket, folio);
-	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
-		nr++;
-		*claimed |= slot_claimed(slot);
-	}
-	pinpage_index_unlock(&bucket);
-	return nr;
 }
 
 static inline int test_clear_thread(void *data)

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -362,29 +363,19 @@ static int fork_child(struct _test_data_huge *self, bool shared, int go)
 	return !!user_check(self->at, NR, shared ? SEED_DEVICE : SEED_USER);
 }
 
-/* The migration entry of a pinned page, of whatever size, is never shared. */
-TEST_F_TIMEOUT(huge, fork, TEST_SECONDS)
+static void fork_round(struct __test_metadata *_metadata, struct _test_data_huge *self,
+		       enum memory memory, int id)
 {
-	bool shared = variant->memory == SHMEM_THP || variant->memory == HUGETLB_SHARED;
-	int id = pin_part(self, TEST_PINPAGE_USER, 0, NR, 0);
-	struct mover m;
-	int round, go[2], status;
+	bool shared = memory == SHMEM_THP || memory == HUGETLB_SHARED;
+	int go[2], status;
 	pid_t pid;
 
-	ASSERT_GT(id, 0);
-	/* A child needs as many huge pages as are pinned: 2 of 4 of a node. */
-	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
-	for (round = 0; round < 30; round++) {
-		ASSERT_EQ(0, pipe(go));
-		pid = fork();
-		if (!pid)
-			_exit(fork_child(self, shared, go[0]));
-		if (pid < 0 && variant->memory == HUGETLB) {
-			/* The pool may have been in use for the move. */
-			close(go[0]);
-			close(go[1]);
-			continue;
-		}
+	ASSERT_EQ(0, pipe(go));
+	pid = fork();
+	if (!pid)
+		_exit(fork_child(self, shared, go[0]));
+	/* The pool of hugetlb may have been in use for the move. */
+	if (pid > 0 || memory != HUGETLB) {
 		ASSERT_LT(0, pid);
 		EXPECT_EQ(0, dev_fill(self->fd, id, NR, SEED_DEVICE));
 		EXPECT_EQ(0, user_check(self->at, NR, SEED_DEVICE));
@@ -393,13 +384,55 @@ TEST_F_TIMEOUT(huge, fork, TEST_SECONDS)
 		EXPECT_EQ(0, status);
 		user_fill(self->at, NR, SEED_USER);
 		EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
-		close(go[0]);
-		close(go[1]);
 	}
+	close(go[0]);
+	close(go[1]);
+}
+
+/* The migration entry of a pinned page, of whatever size, is never shared. */
+TEST_F_TIMEOUT(huge, fork, TEST_SECONDS)
+{
+	int id = pin_part(self, TEST_PINPAGE_USER, 0, NR, 0);
+	struct mover m;
+	int round;
+
+	ASSERT_GT(id, 0);
+	/* A child needs as many huge pages as are pinned: 2 of 4 of a node. */
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
+	for (round = 0; round < 30; round++)
+		fork_round(_metadata, self, variant->memory, id);
 	stop_mover(&m);
 	EXPECT_LT(0, m.rounds);
 	EXPECT_EQ(0, dev_count(self->fd, id).violations);
 	EXPECT_EQ(0, dev_unpin(self->fd, id));
+}
+
+/*
+ * fork() splits what a PMD maps, if it is pinned: each round has new huge pages,
+ * whose one entry it may meet.
+ */
+TEST_F_TIMEOUT(huge, fork_whole, TEST_SECONDS)
+{
+	int round, id, whole = 0;
+	struct mover m;
+
+	if (variant->memory != ANON_THP)
+		SKIP(return, "not mapped by a PMD, or not split");
+	for (round = 0; round < 20; round++) {
+		ASSERT_EQ(0, madvise(self->at, NR * PAGE, MADV_DONTNEED));
+		user_fill(self->at, NR, SEED_USER);
+		whole += folio_pages(self->at) == HUGE_PAGES;
+		id = pin_part(self, TEST_PINPAGE_USER, 0, NR, 0);
+		ASSERT_GT(id, 0);
+		ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
+		while (!__atomic_load_n(&m.rounds, __ATOMIC_RELAXED))
+			sched_yield();
+		fork_round(_metadata, self, variant->memory, id);
+		stop_mover(&m);
+		EXPECT_EQ(0, dev_count(self->fd, id).violations);
+		EXPECT_EQ(0, dev_unpin(self->fd, id));
+	}
+	EXPECT_LT(0, whole);
 }
 
 /* Unmapped, split by the page table, thrown away in part: the pins hold. */

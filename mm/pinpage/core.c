@@ -503,7 +503,8 @@ static unsigned long read_slot_pfn(struct pinpage_slot *slot)
 	do {
 		/* A guess, verified under the lock that it leads to. */
 		pfn = data_race(slot_pfn(slot));
-		folio = page_folio(pfn_to_page(pfn));
+		/* Of a word that lru has, too, the bit that is read stays. */
+		folio = data_race(page_folio(pfn_to_page(pfn)));
 		pinpage_index_lock(&bucket, folio);
 		stable = slot_pfn(slot) == pfn;
 		pinpage_index_unlock(&bucket);

@@ -107,7 +107,8 @@ static __always_inline struct pinpage_slot **hash_bucket(u32 hash)
 
 static __always_inline struct folio *slot_folio(const struct pinpage_slot *slot)
 {
-	return page_folio(pfn_to_page(slot_pfn(slot)));
+	/* A word that lru has, too, while the bit that is read stays. */
+	return data_race(page_folio(pfn_to_page(slot_pfn(slot))));
 }
 
 static __always_inline struct pinpage_bucket

@@ -516,11 +516,11 @@ static int move_to(struct folio *folio, unsigned long pfn)
 
 	ret = alloc_contig_range(pfn, pfn + 1, MIGRATE_CMA, GFP_KERNEL);
 	if (ret)
-		return ret;
+		goto put;
 	lru_add_drain_all();
 	if (!folio_isolate_lru(folio)) {
 		ret = -EBUSY;
-		goto out;
+		goto free;
 	}
 	node_stat_mod_folio(folio, NR_ISOLATED_ANON + folio_is_file_lru(folio),
 			    1);
@@ -535,8 +535,9 @@ static int move_to(struct folio *folio, unsigned long pfn)
 	putback_movable_pages(&list);
 	__free_page(pfn_to_page(pfn));
 	return ret < 0 ? ret : -EBUSY;
-out:
+free:
 	__free_page(pfn_to_page(pfn));
+put:
 	folio_put(folio);
 	return ret;
 }

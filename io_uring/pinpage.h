@@ -13,7 +13,7 @@
 #include "rsrc.h"
 
 #ifdef CONFIG_IO_URING_PINPAGE
-#define IO_BUF_THAWED	(1 << 30)
+#define IO_BUF_THAWED	0x40000000
 
 /**
  * struct io_buf_moves - what it takes to let a registered buffer move

@@ -117,8 +117,10 @@ static char *map_both(int file)
 
 TEST_F_TIMEOUT(races, exit, TEST_SECONDS)
 {
-	int file = memfd_create("cma", MFD_HUGETLB | MFD_HUGE_2MB), i;
+	int file = memfd_create("cma", MFD_HUGETLB | MFD_HUGE_2MB), late = 0, i;
+	struct cma_test_alloc got;
 	pthread_t thread;
+	int64_t taken;
 	char *at;
 
 	if (file < 0 || ftruncate(file, HUGE))
@@ -132,10 +134,18 @@ TEST_F_TIMEOUT(races, exit, TEST_SECONDS)
 		ASSERT_EQ(0, pthread_create(&thread, NULL, unmap, at));
 		while (user_pfn(at))
 			sleep_ms(1);
-		EXPECT_EQ(-ENOMEM, take(&self->area, 0, NULL));
-		expect_wait(_metadata, &self->area);
+		/* A machine that stands still comes when all is over. */
+		taken = take(&self->area, 0, &got);
+		if (taken == 1 && letgo(&self->area) <= got.end_ns) {
+			EXPECT_EQ(0, release(&self->area, got.id));
+			late++;
+		} else {
+			EXPECT_EQ(-ENOMEM, taken);
+			expect_wait(_metadata, &self->area);
+		}
 		pthread_join(thread, NULL);
 	}
+	EXPECT_GT(EXIT_TIMES, late);
 	close(file);
 }
 

@@ -247,6 +247,9 @@ static unsigned long free_block_start(unsigned long pfn)
  * @end: the pfn behind the last one
  * @drained: the LRU caches are empty and off
  *
+ * Pages with owners that can be asked will be asked about, and counted then;
+ * that is dear enough to be done once.
+ *
  * Context: may sleep.
  * Return: the pfn of the first page that need not be tried; @end without one.
  */
@@ -256,7 +259,9 @@ unsigned long contig_scan(struct contig_ctl *ctl, unsigned long start,
 	unsigned long pfn, nr;
 
 	for (pfn = free_block_start(start); pfn < end; pfn += nr) {
-		if (contig_state_blocks(ctl->rung, contig_page_state(pfn, &nr),
+		nr = 1;
+		if (!pinpage_page(pfn_to_page(pfn)) &&
+		    contig_state_blocks(ctl->rung, contig_page_state(pfn, &nr),
 					drained))
 			return max(pfn, start);
 		cond_resched();

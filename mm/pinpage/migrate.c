@@ -693,12 +693,16 @@ int __pinpage_expected_refs(struct folio *folio)
 /* Hand @refs references and pins over. dst first: there is no moment without */
 static void move_refs(struct folio *dst, struct folio *src, int refs, int pins)
 {
+	/* Flags around the number of the node change, of src and dst. */
+	struct pglist_data *from = data_race(folio_pgdat(src));
+	struct pglist_data *to = data_race(folio_pgdat(dst));
+
 	folio_ref_add(dst, refs);
 	if (folio_has_pincount(dst))
 		atomic_add(pins, &dst->_pincount);
-	if (folio_nid(dst) != folio_nid(src)) {
-		node_stat_mod_folio(dst, NR_FOLL_PIN_ACQUIRED, pins);
-		node_stat_mod_folio(src, NR_FOLL_PIN_RELEASED, pins);
+	if (to != from) {
+		mod_node_page_state(to, NR_FOLL_PIN_ACQUIRED, pins);
+		mod_node_page_state(from, NR_FOLL_PIN_RELEASED, pins);
 	}
 	if (folio_has_pincount(src))
 		atomic_sub(pins, &src->_pincount);

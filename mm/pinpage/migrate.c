@@ -693,8 +693,9 @@ int __pinpage_expected_refs(struct folio *folio)
 /* Hand @refs references and pins over. dst first: there is no moment without */
 static void move_refs(struct folio *dst, struct folio *src, int refs, int pins)
 {
-	/* Flags around the number of the node change, of src and dst. */
+	/* Flags change that share a word with the number of the node. */
 	struct pglist_data *from = data_race(folio_pgdat(src));
+	/* As above. */
 	struct pglist_data *to = data_race(folio_pgdat(dst));
 
 	folio_ref_add(dst, refs);

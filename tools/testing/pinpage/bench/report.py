@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the tables of benchmarks share: rows "case,metric,value", and a verdict.
 
-Imported by NAME-table.py, whose exit status is that of main(): 0; 1 when the rows
-do not show what they must; 2 without rows.
+Imported by NAME-table.py. Exit status of those that use main(): 0; 1 when the rows do
+not show what they must; 2 without rows.
 """
 import csv
 import os
@@ -19,10 +19,11 @@ def read(path):
     return cases
 
 
-def table(header, rows):
+def table(header, rows, names=1):
+    """Names, so many columns of them, stand to the left; numbers to the right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     for row in [header, ['-' * width for width in widths], *rows]:
-        print('  ' + '  '.join(cell.rjust(width) if i else cell.ljust(width)
+        print('  ' + '  '.join(cell.ljust(width) if i < names else cell.rjust(width)
                                for i, (cell, width) in enumerate(zip(row, widths))).rstrip())
     print()
 

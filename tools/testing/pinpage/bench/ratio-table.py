@@ -5,22 +5,19 @@
 A line for each case that has the metrics A and B; other metrics of the case are
 shown beside it. Exit status: 0; 1 when a ratio is above its limit; 2 without rows.
 """
-import csv
 import sys
+
+import report
 
 
 def main():
-    cases = {}
-    with open(sys.argv[1], encoding='utf-8', newline='') as f:
-        for line in csv.reader(f):
-            if len(line) == 3 and line[2].isdigit():
-                cases.setdefault(line[0], {})[line[1]] = int(line[2])
+    cases = report.read(sys.argv[1])
     bad = shown = 0
     for want in sys.argv[2:]:
         ratio, limit = want.split('=')
         over, under = ratio.split('/')
         for case, metrics in cases.items():
-            if over not in metrics or under not in metrics:
+            if metrics.get(over, -1) < 0 or metrics.get(under, -1) < 0:
                 continue
             shown += 1
             value = metrics[over] / metrics[under] if metrics[under] else float('inf')

@@ -5,8 +5,9 @@
 Prints what was measured and what it means. Exit status: 0; 1 when the rows do
 not show what they must; 2 without rows.
 """
-import csv
 import sys
+
+import report
 
 PINNED = ('0', '16', '256', 'all')
 SYSTEMS = ('1', '2')
@@ -17,24 +18,8 @@ MOST, LEAST = 1.25, 5
 METRICS = ('attempts', 'ok', 'total_ns', 'slowest_ns', 'moved', 'asked', 'bad_bytes')
 
 
-def read(path):
-    cases = {}
-    with open(path, encoding='utf-8', newline='') as f:
-        for line in csv.reader(f):
-            if len(line) == 3 and line[2].isdigit():
-                cases.setdefault(line[0], {})[line[1]] = int(line[2])
-    return cases
-
-
 def name(mode, systems, pinned):
     return f'{mode}/systems={systems}/pinned={pinned}'
-
-
-def table(header, rows):
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    for row in [header, ['-' * width for width in widths], *rows]:
-        cells = [cell.ljust(width) if i < 2 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))]
-        print('  ' + '  '.join(cells).rstrip())
 
 
 def seconds(ns):
@@ -74,9 +59,8 @@ def first_table(cases):
                              f'{ratio(cases, mode, systems, pinned):.2f}', seconds(case['slowest_ns']),
                              str(case['migrated']), per_page(case),
                              str(case['moved']), str(case['asked']), str(case['bad_bytes'])])
-    table(['pages pinned as', 'N', 'allocated', 'total', 'x N=0', 'slowest', 'pages migrated', 'ns each',
-           'of owners: moved', 'asked', 'bad bytes'], rows)
-    print()
+    report.table(['pages pinned as', 'N', 'allocated', 'total', 'x N=0', 'slowest', 'pages migrated', 'ns each',
+                  'of owners: moved', 'asked', 'bad bytes'], rows, names=2)
 
 
 def second_table(cases):
@@ -87,8 +71,7 @@ def second_table(cases):
         case = cases[f'{mode}/longterm={LONGTERM}M']
         rows.append([how, f'{case["ok"]} of {case["attempts"]} MiB', seconds(case['total_ns']),
                      str(case['oom_kill']), str(case['bad_bytes'])])
-    table(['through', 'pinned', 'total', 'OOM kills', 'bad bytes'], rows)
-    print()
+    report.table(['through', 'pinned', 'total', 'OOM kills', 'bad bytes'], rows, names=2)
 
 
 def missing(cases):
@@ -96,7 +79,7 @@ def missing(cases):
     wanted += [f'{mode}/longterm={LONGTERM}M' for mode in ('off', 'on')]
     for case in wanted:
         for metric in METRICS + (('oom_kill',) if 'longterm' in case else ('migrated',)):
-            if metric not in cases.get(case, {}):
+            if cases.get(case, {}).get(metric, -1) < 0:
                 yield f'no row {case},{metric}'
 
 
@@ -142,7 +125,7 @@ def main():
         print(__doc__, file=sys.stderr)
         return 2
     try:
-        cases = read(sys.argv[1])
+        cases = report.read(sys.argv[1])
     except OSError as err:
         print(f'run-table: {err}', file=sys.stderr)
         return 2

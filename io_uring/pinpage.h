@@ -98,11 +98,12 @@ static inline bool io_buf_hold(struct io_kiocb *req)
 	return true;
 }
 
-/* @req has been issued and is the caller's again: complete, or to be retried. */
+/*
+ * @req, whose buffer may move, has been issued and is the caller's again:
+ * complete, or to be retried.
+ */
 static inline void io_buf_issued(struct io_kiocb *req)
 {
-	if (!(req->flags & REQ_F_BUF_MOVES))
-		return;
 	if (req->flags & REQ_F_BUF_HELD)
 		io_buf_release(req);
 	else

@@ -13,34 +13,27 @@
  * and being written back, to a disk where that takes 100 ms (dirty).
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../../../../lib/test_pinpage_uapi.h"
 #include "../../../../mm/cma_test.h"
+#include "guest.h"
 
-#define PAGE		4096UL
 #ifndef MFD_HUGE_2MB
 #define MFD_HUGE_2MB	(21U << 26)
 #endif
 
 #define HUGE		(2UL << 20)
-#define SECOND		1000000000ULL
 #define CHUNKS		4800		/* of 64 KiB: 300 MiB */
 #define LOOP_LIMIT	(20 * SECOND)
 #define RETRIES		1000
@@ -57,31 +50,11 @@ static int dev;
 static struct cma_test_info area;
 static uint64_t block;			/* pages in a pageblock */
 
-static void die(const char *what)
-{
-	fprintf(stderr, "bench-cma: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * SECOND + t.tv_nsec;
-}
-
 static void nap(unsigned int us)
 {
 	const struct timespec t = { us / 1000000, us % 1000000 * 1000L };
 
 	nanosleep(&t, NULL);
-}
-
-static void row(const char *name, const char *metric, long long value)
-{
-	printf("%s,%s,%lld\n", name, metric, value);
-	fflush(stdout);
 }
 
 static void info(void)

@@ -7,14 +7,13 @@
  * The exporter is the test driver, in the manner of the system heap: nothing is
  * allocated for a map. "without" is a kernel without CONFIG_DMABUF_DEBUG.
  */
+#define _GNU_SOURCE
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "lib/test_dmabuf_uapi.h"
+#include "guest.h"
 
 #define SEGMENTS	4800
 #define ROUNDS		20
@@ -22,12 +21,6 @@
 #define SWITCH		"/sys/module/dma_buf/parameters/debug"
 
 static int dev;
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
 
 static void say_switch(const char *to)
 {

@@ -15,22 +15,16 @@
  * buffer, now that it counts in RSS and PSS.
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <linux/dma-heap.h>
@@ -38,40 +32,19 @@
 #include "../../../../lib/test_dmabuf_uapi.h"
 #include "../../../../lib/test_pinpage_uapi.h"
 #include "../../../../mm/cma_test.h"
+#include "guest.h"
 
-#define PAGE		4096UL
 #define CHUNK		(64UL << 10)
 #define CHUNK_ORDER	4
 #define CHUNKS		4800
 #define FRAME		((95000000 + CHUNK - 1) / CHUNK)
 #define MAX_ALLOCS	5000
 #define ATTEMPTS	3
-#define SECOND		1000000000ULL
 #define DISK		"null_blk nr_devices=1 gb=1 bs=4096 memory_backed=1 irqmode=2 " \
 			"completion_nsec=10000000"
 
 static int dev;				/* /dev/cma_test */
 static struct cma_test_info area;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "bench-heaps: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * SECOND + t.tv_nsec;
-}
-
-static void row(const char *name, const char *metric, long long value)
-{
-	printf("%s,%s,%lld\n", name, metric, value);
-	fflush(stdout);
-}
 
 /* What a way to allocate came to. */
 struct result {

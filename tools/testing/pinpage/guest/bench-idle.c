@@ -10,22 +10,17 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <linux/mempolicy.h>
 
 #include "mm/gup_test.h"
+#include "guest.h"
 
-#define PAGE	4096UL
 #define HUGE	(512 * PAGE)
 #define BYTES	(64UL << 20)
 #define PAGES	(BYTES / PAGE)
@@ -35,26 +30,6 @@
 
 static const char *metric;
 static unsigned long bytes;		/* that map() has mapped */
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
-}
-
-static void row(const char *name, uint64_t value)
-{
-	printf("%s,%s,%llu\n", name, metric, (unsigned long long)value);
-	fflush(stdout);
-}
 
 static void least(uint64_t *best, uint64_t took)
 {
@@ -103,7 +78,7 @@ static void page_fault(const char *name, bool huge)
 		least(&best, now() - start);
 	}
 	munmap(at, bytes);
-	row(name, best);
+	row(name, metric, best);
 }
 
 /* The child waits for a byte, so that fork() and exit() are told apart. */
@@ -150,8 +125,8 @@ static void fork_exit(const char *fork_name, const char *exit_name, bool huge)
 		least(&best_exit, gone / times);
 	}
 	munmap(at, bytes);
-	row(fork_name, best_fork);
-	row(exit_name, best_exit);
+	row(fork_name, metric, best_fork);
+	row(exit_name, metric, best_exit);
 }
 
 static void gup(const char *name, unsigned long cmd)
@@ -173,7 +148,7 @@ static void gup(const char *name, unsigned long cmd)
 	}
 	munmap(at, bytes);
 	close(fd);
-	row(name, best);
+	row(name, metric, best);
 }
 
 static void move_to(char *at, unsigned long step, int node)
@@ -209,7 +184,7 @@ static void migration(const char *name, bool huge)
 		least(&best, now() - start);
 	}
 	munmap(at, bytes);
-	row(name, best);
+	row(name, metric, best);
 }
 
 static uint64_t event(const char *name)
@@ -308,7 +283,7 @@ static void compaction(const char *name)
 		least(&best, took * 1000 / moved);
 		munmap(at, FILLED);
 	}
-	row(name, best);
+	row(name, metric, best);
 }
 
 int main(int argc, char **argv)

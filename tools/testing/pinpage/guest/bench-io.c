@@ -10,14 +10,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
-#include <time.h>
 
 #include <tools/include/io_uring/mini_liburing.h>
+
+#include "guest.h"
 
 #define REQUESTS	4096
 #define ROUNDS		5
@@ -27,20 +25,6 @@
 static struct io_uring ring;
 static char *buffer;
 static int disk;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "bench-io: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
-}
 
 static void prep(int op, unsigned int i)
 {

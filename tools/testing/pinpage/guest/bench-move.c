@@ -12,48 +12,22 @@
  * The figures are the least of ROUNDS: what is the same each time.
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../../../../lib/test_pinpage_uapi.h"
+#include "guest.h"
 
-#define PAGE	4096UL
 #define HUGE	(512 * PAGE)
 #define BYTES	(256UL << 20)
 #define PAGES	(BYTES / PAGE)
 #define ROUNDS	3
 
 static int fd;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "bench-move: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
-}
-
-static void row(const char *name, const char *metric, uint64_t value)
-{
-	printf("%s,%s,%llu\n", name, metric, (unsigned long long)value);
-	fflush(stdout);
-}
 
 static char *map(bool huge)
 {

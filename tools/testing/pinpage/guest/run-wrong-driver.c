@@ -5,26 +5,17 @@
  * callback alone. Exits with 0 when all was done without a deadlock; the report
  * is for the console's reader to find.
  */
-#include <errno.h>
+#define _GNU_SOURCE
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../../../../lib/test_pinpage_uapi.h"
+#include "guest.h"
 
-#define PAGE	4096UL
 #define NR	8
-
-static void die(const char *what)
-{
-	fprintf(stderr, "run-wrong-driver: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
 
 /* One way or the other: both nodes are tried. */
 static void move(char *at)

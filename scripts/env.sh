@@ -7,6 +7,9 @@ out=$top/out
 tree=${TREE:-$out/tree}
 jobs=${JOBS:-$(nproc)}
 export LC_ALL=C
+# Any clone may use what another has built; what a file includes is told by the compiler,
+# not by preprocessing it once more.
+export CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1
 
 # The caller's git configuration must not decide what the tree looks like.
 while read -r var; do unset "$var"; done < <(compgen -e GIT_ || true)
@@ -42,7 +45,6 @@ kmake()
 	[ -z "$cross" ] || arch=(ARCH="$BUILD_ARCH" CROSS_COMPILE="$cross")
 	if command -v ccache >/dev/null; then
 		cc="ccache gcc"
-		export CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1
 	fi
 	env -u KERNEL -u CONFIG -u FRAGMENT -u FORCE make -C "$tree" "${arch[@]}" CC="${cc/gcc/${cross}gcc}" HOSTCC="$cc" \
 		KBUILD_BUILD_USER=pinpage KBUILD_BUILD_HOST=pinpage \

@@ -167,7 +167,7 @@ TEST_F_TIMEOUT(foreign, racing_pins, TEST_SECONDS)
 	int round, id, i;
 
 	ASSERT_EQ(0, pthread_create(&thread, NULL, pin_and_unpin, &r));
-	for (round = 0; round < 100; round++) {
+	for (round = 0; round < rounds(100); round++) {
 		move_to(0, self->at, NR, round % 2);
 		/* A plain pin means: here it stays, for as long as we hold it. */
 		id = dev_pin_range(self->fd, TEST_PINPAGE_PLAIN, self->at, NR, 0, 0);

@@ -275,12 +275,6 @@ TEST_F_TIMEOUT(hotplug, taken, TEST_SECONDS)
 /* A block that has pins of all kinds goes, and comes back, over and over. */
 #define PINS	2048			/* of each kind */
 
-/* Where each page that is freed is poisoned, and each object tracked: fewer. */
-static int rounds(void)
-{
-	return access("/sys/kernel/debug/kmemleak", F_OK) ? 100 : 10;
-}
-
 enum pinned { ANON, THP, SHMEM, KERNEL, NR_PINNED };
 
 FIXTURE(block) {
@@ -374,7 +368,7 @@ static void check_all(struct __test_metadata *_metadata, struct _test_data_block
 
 TEST_F_TIMEOUT(block, comes_and_goes, 4 * TEST_SECONDS)
 {
-	int node = block_node(&self->block), nr = rounds(), round, i;
+	int node = block_node(&self->block), nr = debug_kernel() ? 10 : 100, round, i;
 
 	for (round = 0; round < nr; round++) {
 		/* What the kernel owns comes anew; the others are moved in. */

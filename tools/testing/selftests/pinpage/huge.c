@@ -399,7 +399,7 @@ TEST_F_TIMEOUT(huge, fork, TEST_SECONDS)
 	ASSERT_GT(id, 0);
 	/* A child needs as many huge pages as are pinned: 2 of 4 of a node. */
 	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
-	for (round = 0; round < 30; round++)
+	for (round = 0; round < rounds(30); round++)
 		fork_round(_metadata, self, variant->memory, id);
 	stop_mover(&m);
 	EXPECT_LT(0, m.rounds);
@@ -420,7 +420,7 @@ TEST_F_TIMEOUT(huge, fork_whole, TEST_SECONDS)
 
 	if (variant->memory != ANON_THP)
 		SKIP(return, "not mapped by a PMD, or not split");
-	for (round = 0; round < 30; round++) {
+	for (round = 0; round < rounds(30); round++) {
 		ASSERT_EQ(0, munmap(self->at, NR * PAGE));
 		self->at = map_memory(ANON_THP, &self->memfd);
 		ASSERT_NE(NULL, self->at);

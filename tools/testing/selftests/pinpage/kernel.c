@@ -342,7 +342,7 @@ TEST_F_TIMEOUT(kernel, free_while_moving, TEST_SECONDS)
 	int round, id;
 
 	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_compacting, &stop));
-	for (round = 0; round < 200; round++) {
+	for (round = 0; round < rounds(200); round++) {
 		id = alloc_pages(self->fd, NR, variant->system, variant->flags);
 		ASSERT_GT(id, 0);
 		EXPECT_EQ(0, dev_fill(self->fd, id, NR, round));

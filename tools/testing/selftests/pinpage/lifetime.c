@@ -116,7 +116,7 @@ TEST_F_TIMEOUT(lifetime, munmap, TEST_SECONDS)
 	struct mover m;
 	int round, id;
 
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < rounds(20); round++) {
 		id = pin_all(self, variant);
 		ASSERT_GT(id, 0);
 		ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
@@ -155,7 +155,7 @@ TEST_F_TIMEOUT(lifetime, throw_away, TEST_SECONDS)
 	int round, id;
 
 	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < rounds(20); round++) {
 		user_fill(self->at, NR, SEED_USER);
 		id = pin_all(self, variant);
 		ASSERT_GT(id, 0);
@@ -250,7 +250,7 @@ TEST_F_TIMEOUT(lifetime, fork, TEST_SECONDS)
 	ASSERT_GT(id, 0);
 	fork_round(_metadata, self, variant->anon, id);
 	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
-	for (round = 0; round < 50; round++)
+	for (round = 0; round < rounds(50); round++)
 		fork_round(_metadata, self, variant->anon, id);
 	let_move(&m);
 	stop_mover(&m);
@@ -266,7 +266,7 @@ TEST_F_TIMEOUT(lifetime, pin_after_fork, TEST_SECONDS)
 	pid_t pid;
 
 	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < rounds(20); round++) {
 		user_fill(self->at, NR, SEED_USER);
 		ASSERT_EQ(0, pipe(go));
 		ASSERT_EQ(0, pipe(done));
@@ -303,7 +303,7 @@ TEST_F_TIMEOUT(lifetime, pin_unpin, TEST_SECONDS)
 	int round, id;
 
 	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
-	for (round = 0; round < 300; round++) {
+	for (round = 0; round < rounds(300); round++) {
 		id = pin_all(self, variant);
 		ASSERT_GT(id, 0);
 		EXPECT_EQ(0, dev_fill(self->fd, id, NR, round));
@@ -326,7 +326,7 @@ TEST_F_TIMEOUT(lifetime, close_device, TEST_SECONDS)
 	int round, fd;
 
 	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
-	for (round = 0; round < 50; round++) {
+	for (round = 0; round < rounds(50); round++) {
 		fd = device_open(why, sizeof(why));
 		ASSERT_LE(0, fd);
 		ASSERT_LT(0, dev_pin_range(fd, variant->kind, self->at, NR,
@@ -351,7 +351,7 @@ TEST_F_TIMEOUT(lifetime, exit, TEST_SECONDS)
 	char why[128];
 	pid_t pid;
 
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < rounds(20); round++) {
 		ASSERT_EQ(0, pipe(ready));
 		pid = fork();
 		if (!pid) {
@@ -388,7 +388,7 @@ TEST_F_TIMEOUT(lifetime, mremap, TEST_SECONDS)
 
 	id = pin_all(self, variant);
 	ASSERT_GT(id, 0);
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < rounds(20); round++) {
 		ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
 		let_move(&m);
 		at = map_anon(NR);
@@ -413,7 +413,7 @@ TEST_F_TIMEOUT(lifetime, mprotect, TEST_SECONDS)
 	id = pin_all(self, variant);
 	ASSERT_GT(id, 0);
 	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
-	for (round = 0; round < 100; round++) {
+	for (round = 0; round < rounds(100); round++) {
 		ASSERT_EQ(0, mprotect(self->at, NR * PAGE, PROT_READ));
 		EXPECT_EQ(0, dev_fill(self->fd, id, NR, round));
 		EXPECT_EQ(0, user_check(self->at, NR, round));

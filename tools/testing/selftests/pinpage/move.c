@@ -267,7 +267,7 @@ TEST_F_TIMEOUT(move, under_load, TEST_SECONDS)
 	if (!have_two_nodes())
 		SKIP(return, "one NUMA node");
 	ASSERT_EQ(0, pthread_create(&thread, NULL, make_traffic, &t));
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < rounds(20); round++) {
 		there += move_to(0, self->at, NR, round % 2);
 		/* The process writes, too. */
 		user_fill(self->at + NR / 2 * PAGE, NR / 2, round);

@@ -136,6 +136,9 @@ bool has_failed(int nth);
 
 /* Milliseconds of CLOCK_MONOTONIC. */
 uint64_t now_ms(void);
+/* Each page that is freed is poisoned, each access checked: fewer rounds there. */
+bool debug_kernel(void);
+int rounds(int nr);
 void sleep_ms(unsigned int ms);
 
 #endif /* _PINPAGE_UTIL_H */

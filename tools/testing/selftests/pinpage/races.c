@@ -186,7 +186,7 @@ TEST_F_TIMEOUT(races, movers, TEST_SECONDS)
 	start(_metadata, self, keep_moving);
 	start(_metadata, self, keep_moving);
 	start(_metadata, self, keep_compacting);
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < rounds(20); round++) {
 		let_move(self);
 		EXPECT_EQ(0, dev_fill(self->fd, first, NR, round));
 		EXPECT_EQ(0, dev_check(self->fd, second, NR, round));
@@ -207,7 +207,7 @@ TEST_F_TIMEOUT(races, owners, TEST_SECONDS)
 	ASSERT_GT(stays, 0);
 	start(_metadata, self, keep_moving);
 	start(_metadata, self, keep_moving);
-	for (round = 0; round < 60; round++) {
+	for (round = 0; round < rounds(60); round++) {
 		for (i = 0; i < 3; i++) {
 			id[i] = pin(self, i % 2 ? TEST_PINPAGE_GET : TEST_PINPAGE_USER, i + 1);
 			ASSERT_GT(id[i], 0);
@@ -246,7 +246,7 @@ TEST_F_TIMEOUT(races, exec, TEST_SECONDS)
 	size_t moves;
 	pid_t pid;
 
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < rounds(20); round++) {
 		pid = fork();
 		if (!pid)
 			pin_and_exec(self->at);
@@ -309,7 +309,7 @@ TEST_F_TIMEOUT(races, swapoff, TEST_SECONDS)
 	if (!make_swap(path, sizeof(path)))
 		SKIP(return, "no file to swap to");
 	start(_metadata, self, keep_moving);
-	for (round = 0; round < 10; round++) {
+	for (round = 0; round < rounds(10); round++) {
 		user_fill(self->at, NR, round);
 		madvise(self->at, NR * PAGE, MADV_PAGEOUT);
 		/* Reading leaves the swap entry with the page. */
@@ -358,7 +358,7 @@ TEST_F_TIMEOUT(races, cgroup, TEST_SECONDS)
 	if (mkdir(groups[0], 0700) || mkdir(groups[1], 0700))
 		SKIP(return, "no cgroup2");
 	start(_metadata, self, keep_moving);
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < rounds(20); round++) {
 		ASSERT_TRUE(enter(groups[round % 2]));
 		madvise(self->at, NR * PAGE, MADV_DONTNEED);
 		user_fill(self->at, NR, round);

@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run test test-io test-v4l callers coverage htmldocs kcsan bench-idle bench-move bench-cma bench-io bench-debug bench-heaps defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run run-base test test-io test-v4l callers coverage htmldocs kcsan bench-idle bench-move bench-cma bench-io bench-debug bench-heaps defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -35,6 +35,10 @@ test: deps
 
 #:
 #: Benchmarks, in instructions, with rows in out/NAME.csv:
+#:   make run-base    the plain pins of "make run", on the base
+run-base: deps tree
+	@$S/run-base
+
 #:   make bench-idle  what it costs everybody else; base and patched kernel
 bench-idle: guest-plain
 	@$S/bench-idle

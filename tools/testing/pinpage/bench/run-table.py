@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""run-table.py CSV: the rows of run-proof, of both boots, as tables.
+"""run-table.py CSV [base]: the rows of run-proof, of both boots or of the base, as tables.
 
 Prints what was measured and what it means. Exit status: 0; 1 when the rows do
 not show what they must; 2 without rows.
@@ -9,6 +9,7 @@ import sys
 
 import report
 
+MODES = {'off': 'plain pin', 'on': 'registered', 'base': 'plain pin, base'}
 PINNED = ('0', '16', '256', 'all')
 SYSTEMS = ('1', '2')
 TAKES = 32
@@ -43,22 +44,19 @@ def per_page(case):
     return f'{case["total_ns"] / case["migrated"]:.0f}'
 
 
-def first_table(cases):
+def first_table(cases, combinations):
     print(f'{TAKES} allocations of 16 MiB from 1 GiB of CMA, in a guest of 2 GiB where a process has 1200 MiB,')
     print('of whose 307,200 pages N are pinned (guest time: instructions executed)')
     print()
     rows = []
-    for mode in ('off', 'on'):
-        for systems in SYSTEMS:
-            for pinned in PINNED:
-                case = cases[name(mode, systems, pinned)]
-                what = 'plain pin' if mode == 'off' else 'registered'
-                cut = ' cut' if is_cut(case) else ''
-                rows.append([f'{what}, {systems} owner{"s" if systems == "2" else ""}', pinned,
-                             f'{case["ok"]} of {TAKES}', seconds(case['total_ns']) + cut,
-                             f'{ratio(cases, mode, systems, pinned):.2f}', seconds(case['slowest_ns']),
-                             str(case['migrated']), per_page(case),
-                             str(case['moved']), str(case['asked']), str(case['bad_bytes'])])
+    for mode, systems, pinned in combinations:
+        case = cases[name(mode, systems, pinned)]
+        cut = ' cut' if is_cut(case) else ''
+        rows.append([f'{MODES[mode]}, {systems} owner{"s" if systems == "2" else ""}', pinned,
+                     f'{case["ok"]} of {TAKES}', seconds(case['total_ns']) + cut,
+                     f'{ratio(cases, mode, systems, pinned):.2f}', seconds(case['slowest_ns']),
+                     str(case['migrated']), per_page(case),
+                     str(case['moved']), str(case['asked']), str(case['bad_bytes'])])
     report.table(['pages pinned as', 'N', 'allocated', 'total', 'x N=0', 'slowest', 'pages migrated', 'ns each',
                   'of owners: moved', 'asked', 'bad bytes'], rows, names=2)
 
@@ -74,20 +72,26 @@ def second_table(cases):
     report.table(['through', 'pinned', 'total', 'OOM kills', 'bad bytes'], rows, names=2)
 
 
-def missing(cases):
-    wanted = [name(mode, systems, pinned) for mode in ('off', 'on') for systems in SYSTEMS for pinned in PINNED]
-    wanted += [f'{mode}/longterm={LONGTERM}M' for mode in ('off', 'on')]
-    for case in wanted:
+def missing(cases, names):
+    for case in names:
         for metric in METRICS + (('oom_kill',) if 'longterm' in case else ('migrated',)):
             if cases.get(case, {}).get(metric, -1) < 0:
                 yield f'no row {case},{metric}'
 
 
-def broken(cases):
-    """What the rows must show, and do not."""
+def wrong(cases):
     for case, row in sorted(cases.items()):
         if row.get('bad_bytes'):
             yield f'{case}: {row["bad_bytes"]} bytes are wrong'
+
+
+def is_failure(cases, mode, systems, pinned):
+    return cases[name(mode, systems, pinned)]['ok'] < TAKES or ratio(cases, mode, systems, pinned) >= LEAST
+
+
+def broken(cases):
+    """What the rows must show, and do not."""
+    yield from wrong(cases)
     for systems in SYSTEMS:
         for pinned in PINNED:
             on = name('on', systems, pinned)
@@ -98,9 +102,8 @@ def broken(cases):
             if pinned == 'all' and not cases[on]['moved']:
                 yield f'{on}: no pinned page moved'
         # A search goes on behind 16 pages that don't move; of 256, one is nearly everywhere.
-        off = name('off', systems, '256')
-        if cases[off]['ok'] == TAKES and ratio(cases, 'off', systems, '256') < LEAST:
-            yield f'{off}: the failure is not reproduced, {ratio(cases, "off", systems, "256"):.2f} times N=0'
+        if not is_failure(cases, 'off', systems, '256'):
+            yield f'{name("off", systems, "256")}: the failure is not reproduced'
     on = cases[f'on/longterm={LONGTERM}M']
     if on['ok'] != LONGTERM or on['oom_kill']:
         yield f'{LONGTERM} MiB through pinpage: {on["ok"]} MiB pinned, {on["oom_kill"]} OOM kills'
@@ -120,8 +123,34 @@ def meaning(cases):
             f'and nothing was lost.')
 
 
+def show(cases):
+    """Both boots: what is wrong with them, and what they mean."""
+    combinations = [(mode, systems, pinned) for mode in ('off', 'on') for systems in SYSTEMS for pinned in PINNED]
+    longterm = [f'{mode}/longterm={LONGTERM}M' for mode in ('off', 'on')]
+    why = list(missing(cases, [name(*each) for each in combinations] + longterm))
+    if why:
+        return why, ''
+    first_table(cases, combinations)
+    second_table(cases)
+    return list(broken(cases)), meaning(cases)
+
+
+def show_base(cases):
+    combinations = [('base', '1', pinned) for pinned in PINNED]
+    why = list(missing(cases, [name(*each) for each in combinations]))
+    if why:
+        return why, ''
+    first_table(cases, combinations)
+    why = list(wrong(cases))
+    if not is_failure(cases, 'base', '1', '16'):
+        why.append(f'{name("base", "1", "16")}: the failure is not reproduced')
+    few = cases[name('base', '1', '16')]
+    return why, (f'16 pages pinned the plain way left CMA with {few["ok"]} of {TAKES} allocations '
+                 f'in {seconds(few["total_ns"])}, {ratio(cases, "base", "1", "16"):.0f} times the time without a pin.')
+
+
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2 or sys.argv[2:] not in ([], ['base']):
         print(__doc__, file=sys.stderr)
         return 2
     try:
@@ -129,15 +158,11 @@ def main():
     except OSError as err:
         print(f'run-table: {err}', file=sys.stderr)
         return 2
-    why = list(missing(cases))
-    if not why:
-        first_table(cases)
-        second_table(cases)
-        why = list(broken(cases))
+    why, what = show_base(cases) if sys.argv[2:] else show(cases)
     for line in why:
         print(f'run-table: {line}', file=sys.stderr)
     if not why:
-        print(meaning(cases))
+        print(what)
     return 1 if why else 0
 
 

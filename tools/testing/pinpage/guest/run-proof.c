@@ -2,8 +2,9 @@
 /*
  * The proof, guest side: does CMA get its memory where pinned pages stand?
  *
- * run-proof [on|off] prints rows "case,metric,value". Without an argument it is
- * "off" when the kernel was booted with pinpage=off.
+ * run-proof [on|off|base] prints rows "case,metric,value". Without an argument it
+ * is "off" when the kernel was booted with pinpage=off. On the base, which has no
+ * device to write with, the driver of the CMA benchmarks pins.
  *
  * Per case, one process (the holder) fills 1200 MiB, has N pages of it pinned,
  * evenly spread, by one or two owners, and lets the "device" write to them;
@@ -18,26 +19,22 @@
  * These are processes of their own, since a fork() copies pinned pages, and
  * since an allocation from CMA ends early for a fatal signal only.
  */
+#define _GNU_SOURCE
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../../../../lib/test_pinpage_uapi.h"
+#include "../../../../mm/cma_test.h"
+#include "guest.h"
 
 #define MIB		1048576UL
-#define PAGE		4096UL
 #define HELD		(1200 * MIB)
 #define HELD_PAGES	(HELD / PAGE)
 #define TAKES		32
@@ -60,27 +57,8 @@ struct result {
 
 static struct result *result;	/* shared */
 static const char *mode;
+static bool on_base;
 static char cma_dir[256];
-
-static void die(const char *what)
-{
-	fprintf(stderr, "run-proof: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static __u64 now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
-}
-
-static void row(const char *name, const char *metric, __u64 value)
-{
-	printf("%s,%s,%llu\n", name, metric, (unsigned long long)value);
-	fflush(stdout);
-}
 
 static int write_number(const char *path, __u64 value)
 {
@@ -166,12 +144,13 @@ static void find_cma(void)
 
 static int open_device(void)
 {
-	int fd = open("/dev/pinpage_test", O_RDWR | O_CLOEXEC);
+	const char *path = on_base ? "/dev/cma_test" : "/dev/pinpage_test";
+	int fd = open(path, O_RDWR | O_CLOEXEC);
 
-	if (fd < 0 && !system("modprobe test_pinpage"))
-		fd = open("/dev/pinpage_test", O_RDWR | O_CLOEXEC);
+	if (fd < 0 && !on_base && !system("modprobe test_pinpage"))
+		fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		die("/dev/pinpage_test");
+		die(path);
 	return fd;
 }
 
@@ -227,6 +206,19 @@ static __u64 verify(char *at, unsigned long pages, unsigned long stride,
 	return bad;
 }
 
+static int pin_on_base(int fd, char *at, unsigned long len, __u32 stride)
+{
+	struct cma_test_keep keep = { .hold = CMA_TEST_PIN };
+	unsigned long i;
+
+	for (i = 0; i < len; i += stride * PAGE) {
+		keep.addr = (uintptr_t)at + i;
+		if (ioctl(fd, CMA_TEST_KEEP, &keep))
+			return -errno;
+	}
+	return 0;
+}
+
 static int pin(int fd, char *at, unsigned long len, __u32 kind,
 	       __u32 stride, __u32 system)
 {
@@ -239,6 +231,8 @@ static int pin(int fd, char *at, unsigned long len, __u32 kind,
 		.system = system,
 	};
 
+	if (on_base)
+		return pin_on_base(fd, at, len, stride);
 	return ioctl(fd, TEST_PINPAGE_PIN, &pin) ? -errno : (int)pin.id;
 }
 
@@ -255,6 +249,8 @@ static __u64 pattern(int fd, int id, unsigned long cmd, unsigned long nr,
 		.len = DEVICE_WORDS * 8,
 	};
 
+	if (on_base)
+		return 0;
 	if (ioctl(fd, cmd, &fill))
 		die("the device");
 	return fill.bad_bytes;
@@ -300,7 +296,7 @@ static void holder(int fd, unsigned int owners, unsigned long pinned, int ready,
 	for (owner = 0; pinned && owner < owners; owner++)
 		result->bad_bytes += pattern(fd, id[owner], TEST_PINPAGE_CHECK,
 					     pinned, stride, owner);
-	result->bad_bytes += verify(at, HELD_PAGES, stride, owners);
+	result->bad_bytes += verify(at, HELD_PAGES, on_base ? 0 : stride, owners);
 	result->verified = true;
 	exit(0);
 }
@@ -485,8 +481,9 @@ int main(int argc, char **argv)
 	bool good;
 
 	mode = argc > 1 ? argv[1] : booted_off() ? "off" : "on";
-	if (argc > 2 || (strcmp(mode, "on") && strcmp(mode, "off"))) {
-		fprintf(stderr, "usage: run-proof [on|off]\n");
+	on_base = !strcmp(mode, "base");
+	if (argc > 2 || (!on_base && strcmp(mode, "on") && strcmp(mode, "off"))) {
+		fprintf(stderr, "usage: run-proof [on|off|base]\n");
 		return 2;
 	}
 	result = mmap(NULL, sizeof(*result), PROT_READ | PROT_WRITE,
@@ -496,9 +493,10 @@ int main(int argc, char **argv)
 	find_cma();
 	close(open_device());
 	good = run_case(0, 0);
-	for (owners = 1; owners <= 2; owners++)
+	for (owners = 1; owners <= (on_base ? 1 : 2); owners++)
 		for (i = 0; i < 4; i++)
 			good &= run_case(owners, pinned[i]);
-	good &= run_pinner();
+	if (!on_base)
+		good &= run_pinner();
 	return good ? 0 : 1;
 }

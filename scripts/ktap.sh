@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # Sourced by the checks: results as KTAP. A check is a command; what it prints is
 # shown when it fails. ktap_end prints the whole, plan first.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 ktap_count=0
+ktap_failed=0
 ktap_file=$(mktemp)
 trap 'rm -f "$ktap_file"' EXIT
 

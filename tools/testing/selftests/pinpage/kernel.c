@@ -163,9 +163,11 @@ static void settle(struct __test_metadata *_metadata, struct _test_data_kernel *
 	remember(self);
 }
 
+/* The node where it all stands, or all of them. */
 static int compact(void)
 {
-	return write_text("/proc/sys/vm/compact_memory", "1");
+	return write_text("/sys/devices/system/node/node0/compact", "1") ?
+	       write_text("/proc/sys/vm/compact_memory", "1") : 0;
 }
 
 /*

@@ -596,11 +596,8 @@ TEST_F_TIMEOUT(chunks, parameter, TEST_SECONDS)
 				continue;
 			TH_LOG("chunk_heap=%s", value);
 			seen++;
-			if (cases[i].said) {
-				EXPECT_TRUE(said_once(cases[i].said));
-			} else {
-				EXPECT_TRUE(has_heap(self, cases[i].name));
-			}
+			EXPECT_TRUE(cases[i].said ? said_once(cases[i].said) :
+				    has_heap(self, cases[i].name));
 		}
 	}
 	if (!seen)
@@ -635,11 +632,8 @@ TEST_F_TIMEOUT(chunks, device_tree, TEST_SECONDS)
 			continue;
 		TH_LOG("%s", cases[i].node);
 		seen++;
-		if (cases[i].said) {
-			EXPECT_TRUE(said_once(cases[i].said));
-		} else {
-			EXPECT_TRUE(has_heap(self, cases[i].name));
-		}
+		EXPECT_TRUE(cases[i].said ? said_once(cases[i].said) :
+			    has_heap(self, cases[i].name));
 	}
 	if (!seen)
 		SKIP(return, "no device tree that this knows");

@@ -164,7 +164,7 @@ static void settle(struct __test_metadata *_metadata, struct _test_data_kernel *
 }
 
 /* The node where it all stands, or all of them. */
-static int compact(void)
+static int compact_once(void)
 {
 	return write_text("/sys/devices/system/node/node0/compact", "1") ?
 	       write_text("/proc/sys/vm/compact_memory", "1") : 0;
@@ -179,7 +179,7 @@ static void expect_moved(struct __test_metadata *_metadata, struct _test_data_ke
 	int tries = 8;
 
 	do {
-		EXPECT_EQ(0, compact());
+		EXPECT_EQ(0, compact_once());
 		if (count_moved(self))
 			return;
 		drop_holes(&self->holes);
@@ -210,7 +210,7 @@ static void expect_kept(struct __test_metadata *_metadata, struct _test_data_ker
 {
 	policy.id = self->id;
 	ASSERT_EQ(0, dev_policy(self->fd, policy));
-	EXPECT_EQ(0, compact());
+	EXPECT_EQ(0, compact_once());
 	EXPECT_EQ(0, count_moved(self));
 	expect_intact(_metadata, self);
 }
@@ -246,7 +246,7 @@ TEST_F_TIMEOUT(kernel, foreign, TEST_SECONDS)
 	settle(_metadata, self, variant);
 	id = share_pages(self->fd, TEST_PINPAGE_REF, self->id, 0, NR, 0);
 	ASSERT_GT(id, 0);
-	EXPECT_EQ(0, compact());
+	EXPECT_EQ(0, compact_once());
 	EXPECT_EQ(0, count_moved(self));
 	EXPECT_EQ(0, dev_unpin(self->fd, id));
 	expect_moved(_metadata, self);
@@ -272,7 +272,7 @@ TEST_F_TIMEOUT(kernel, nested, TEST_SECONDS)
 	for (i = 10; i < 30; i++)
 		EXPECT_EQ(self->pfns[i], dev_pfn(self->fd, self->id, i));
 	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){ .id = some }));
-	EXPECT_EQ(0, compact());
+	EXPECT_EQ(0, compact_once());
 	for (i = 0; i < NR; i++)
 		ASSERT_EQ(dev_pfn(self->fd, self->id, i), dev_pfn(self->fd, all, i));
 	for (i = 10; i < 30; i++)
@@ -332,7 +332,7 @@ TEST_F_TIMEOUT(kernel, cma, TEST_SECONDS)
 static void *keep_compacting(void *stop)
 {
 	while (!__atomic_load_n((bool *)stop, __ATOMIC_ACQUIRE))
-		compact();
+		compact_once();
 	return NULL;
 }
 

@@ -566,6 +566,12 @@ static bool has_heap(struct _test_data_chunks *self, const char *name)
 	return false;
 }
 
+/* A heap of that name, or a line that says why there is none. */
+static bool came_of_it(struct _test_data_chunks *self, const char *name, const char *said)
+{
+	return said ? said_once(said) : has_heap(self, name);
+}
+
 /* What the command line said, and what came of it. */
 TEST_F_TIMEOUT(chunks, parameter, TEST_SECONDS)
 {
@@ -596,8 +602,7 @@ TEST_F_TIMEOUT(chunks, parameter, TEST_SECONDS)
 				continue;
 			TH_LOG("chunk_heap=%s", value);
 			seen++;
-			EXPECT_TRUE(cases[i].said ? said_once(cases[i].said) :
-				    has_heap(self, cases[i].name));
+			EXPECT_TRUE(came_of_it(self, cases[i].name, cases[i].said));
 		}
 	}
 	if (!seen)
@@ -632,8 +637,7 @@ TEST_F_TIMEOUT(chunks, device_tree, TEST_SECONDS)
 			continue;
 		TH_LOG("%s", cases[i].node);
 		seen++;
-		EXPECT_TRUE(cases[i].said ? said_once(cases[i].said) :
-			    has_heap(self, cases[i].name));
+		EXPECT_TRUE(came_of_it(self, cases[i].name, cases[i].said));
 	}
 	if (!seen)
 		SKIP(return, "no device tree that this knows");

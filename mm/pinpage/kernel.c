@@ -93,6 +93,11 @@ static void end_isolation(struct folio *folio)
 	pinpage_index_lock(&bucket, folio);
 	folio_clear_isolated(folio);
 	pinpage_index_unlock(&bucket);
+	/*
+	 * Pairs with set_current_state() in wait_isolated(), who looks at the
+	 * flag without the lock: one of the two sees the other.
+	 */
+	smp_mb();
 	wake_up_var(folio);
 }
 

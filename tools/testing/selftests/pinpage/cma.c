@@ -12,7 +12,7 @@
 #include "../kselftest_harness.h"
 #include "pinpage_util.h"
 
-#define NR	128
+#define NR	64
 #define TAKE	2048
 #define AT	(TAKE / 2)		/* in the area: the first allocation meets it */
 

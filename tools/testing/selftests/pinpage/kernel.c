@@ -144,7 +144,8 @@ static void settle(struct __test_metadata *_metadata, struct _test_data_kernel *
 {
 	int id, i;
 
-	self->holes.pages = 4096;
+	/* Most of the time goes into moving them. */
+	self->holes.pages = debug_kernel() ? 1024 : 4096;
 	for (i = 0; i < MAX_FILLER; i++) {
 		ASSERT_TRUE(add_filler(&self->holes));
 		prefer_node(0);

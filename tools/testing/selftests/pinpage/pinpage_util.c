@@ -253,29 +253,56 @@ uint64_t user_check(const void *at, size_t pages, uint64_t seed)
 	return bad;
 }
 
-static uint64_t read_entry(const char *path, uint64_t index)
-{
-	uint64_t entry = 0;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+/* Of numbers, a file in /proc: opened once, for that costs more than to read it. */
+struct table {
+	const char *path;
+	uint64_t opened;	/* process << 32 | file descriptor; or 0 */
+};
 
+/*
+ * "self" is somebody else after fork(), and what is inherited another's. Two
+ * threads may both come first: one of them keeps what it has opened.
+ */
+static int open_table(struct table *table)
+{
+	uint64_t was = __atomic_load_n(&table->opened, __ATOMIC_ACQUIRE), now;
+	int fd;
+
+	if (was >> 32 == (uint64_t)getpid())
+		return (int)was;
+	fd = open(table->path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return 0;
-	if (pread(fd, &entry, sizeof(entry), index * sizeof(entry)) != sizeof(entry))
-		entry = 0;
+		return fd;
+	now = (uint64_t)getpid() << 32 | fd;
+	if (__atomic_compare_exchange_n(&table->opened, &was, now, false,
+					__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return fd;
 	close(fd);
-	return entry;
+	return (int)was;
+}
+
+static uint64_t read_entry(struct table *table, uint64_t index)
+{
+	uint64_t entry;
+	int fd = open_table(table);
+
+	return pread(fd, &entry, sizeof(entry), index * sizeof(entry)) == sizeof(entry) ?
+	       entry : 0;
 }
 
 uint64_t user_pfn(const void *at)
 {
-	uint64_t entry = read_entry("/proc/self/pagemap", (uintptr_t)at / PAGE);
+	static struct table pagemap = { "/proc/self/pagemap" };
+	uint64_t entry = read_entry(&pagemap, (uintptr_t)at / PAGE);
 
 	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
 }
 
 bool page_flag(uint64_t pfn, int bit)
 {
-	return read_entry("/proc/kpageflags", pfn) >> bit & 1;
+	static struct table flags = { "/proc/kpageflags" };
+
+	return read_entry(&flags, pfn) >> bit & 1;
 }
 
 uint64_t read_event(const char *name)

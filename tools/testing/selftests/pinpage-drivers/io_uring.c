@@ -23,7 +23,7 @@
 #define NR		((size_t)64)
 #define LEN		(NR * PAGE)
 #define CHUNK		((size_t)8)	/* pages of a request */
-#define ROUNDS		20
+#define ROUNDS		rounds(20)
 
 static int do_register(int fd, unsigned int op, const void *arg, unsigned int nr)
 {

@@ -157,7 +157,7 @@ TEST_F_TIMEOUT(udmabuf, mmap, TEST_SECONDS)
 	int round;
 
 	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
-	for (round = 0; round < 100; round++) {
+	for (round = 0; round < rounds(100); round++) {
 		user_fill(self->mapped, NR, round);
 		EXPECT_EQ(0, user_check(self->at, NR, round));
 		user_fill(self->at, NR, ~round);
@@ -279,7 +279,7 @@ TEST_F_TIMEOUT(udmabuf, races, TEST_SECONDS)
 	if (self->importer < 0)
 		SKIP(return, "no test_dmabuf");
 	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
-	for (round = 0; round < 50; round++) {
+	for (round = 0; round < rounds(50); round++) {
 		id = attach(self->importer, self->buf,
 			    round % 2 ? TEST_DMABUF_ATTACH_DYNAMIC : 0);
 		ASSERT_LT(0, id);
@@ -327,7 +327,7 @@ TEST_F_TIMEOUT(udmabuf, release, TEST_SECONDS)
 	pid_t pid;
 
 	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
-	for (round = 0; round < 100; round++) {
+	for (round = 0; round < rounds(100); round++) {
 		fd = create(self->dev, self->memfd, 0, LEN);
 		ASSERT_LE(0, fd);
 		close(fd);

@@ -516,15 +516,17 @@ static int stream_to_the_end(struct _test_data_vb2 *self)
 /*
  * The area is taken and given back all the time. An emulated machine stops now
  * and then, and loses frames without us: then hardly more than where nothing moves.
+ * On a debug kernel whoever takes the area takes the processor from the camera, too.
  */
 TEST_F_TIMEOUT(vb2, streaming, TEST_SECONDS)
 {
-	int attempt, lost, least = FRAMES, most = 0;
+	int attempt, lost, least = FRAMES, most = debug_kernel() ? FRAMES : 0;
+	int attempts = debug_kernel() ? 2 : ATTEMPTS;
 	int64_t before = moved();
 
 	ASSERT_EQ(0, start(self));
 	ASSERT_LE(0, check_stream(self, NR_BUFS));
-	for (attempt = 0; least && attempt < ATTEMPTS; attempt++) {
+	for (attempt = 0; least && attempt < attempts; attempt++) {
 		ASSERT_EQ(0, start_taker(self));
 		lost = stream_to_the_end(self);
 		ASSERT_LE(0, lost);
@@ -536,7 +538,7 @@ TEST_F_TIMEOUT(vb2, streaming, TEST_SECONDS)
 		least = lost < least ? lost : least;
 	}
 	EXPECT_LE(before + PLACED, moved());
-	for (attempt = 0; least > most && attempt < ATTEMPTS; attempt++) {
+	for (attempt = 0; least > most && attempt < attempts; attempt++) {
 		lost = check_stream(self, FRAMES);
 		ASSERT_LE(0, lost);
 		TH_LOG("%d frames lost while nothing moves", lost);

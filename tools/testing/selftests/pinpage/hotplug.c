@@ -368,7 +368,7 @@ static void check_all(struct __test_metadata *_metadata, struct _test_data_block
 
 TEST_F_TIMEOUT(block, comes_and_goes, 4 * TEST_SECONDS)
 {
-	int node = block_node(&self->block), nr = debug_kernel() ? 10 : 100, round, i;
+	int node = block_node(&self->block), nr = debug_kernel() ? 4 : 100, round, i;
 
 	for (round = 0; round < nr; round++) {
 		/* What the kernel owns comes anew; the others are moved in. */

@@ -15,6 +15,7 @@
 
 #define NR	512
 #define TAKE	2048
+#define MAX_PAGES	8192
 
 FIXTURE(kernel) {
 	int fd;
@@ -138,16 +139,13 @@ static uint64_t lowest_pfn(int fd, int id)
 	return lowest;
 }
 
-/* In place of the buffer, the lowest of many, and holes above it. */
-static void settle(struct __test_metadata *_metadata, struct _test_data_kernel *self,
-		   const struct _fixture_variant_kernel *variant)
+/* In place of the buffer, the lowest of many, with something else between them. */
+static void find_lowest(struct __test_metadata *_metadata, struct _test_data_kernel *self,
+			const struct _fixture_variant_kernel *variant)
 {
-	int id, i;
+	int id;
 
-	/* Most of the time goes into moving them. */
-	self->holes.pages = debug_kernel() ? 1024 : 4096;
-	for (i = 0; i < MAX_FILLER; i++) {
-		ASSERT_TRUE(add_filler(&self->holes));
+	while (add_filler(&self->holes)) {
 		prefer_node(0);
 		id = alloc_pages(self->fd, NR, variant->system, variant->flags);
 		prefer_node(-1);
@@ -160,7 +158,24 @@ static void settle(struct __test_metadata *_metadata, struct _test_data_kernel *
 			EXPECT_EQ(0, dev_unpin(self->fd, id));
 		}
 	}
-	ASSERT_LT(NR, punch_holes(&self->holes, lowest_pfn(self->fd, self->id)));
+}
+
+/*
+ * The buffer, and holes above it. Most of the time goes into moving what stands between
+ * them, so there is more of it only where a little has all come to stand below.
+ */
+static void settle(struct __test_metadata *_metadata, struct _test_data_kernel *self,
+		   const struct _fixture_variant_kernel *variant)
+{
+	size_t pages = debug_kernel() ? 1024 : 4096, holes = 0;
+
+	for (; holes <= NR && pages <= MAX_PAGES; pages *= 2) {
+		drop_holes(&self->holes);
+		self->holes.pages = pages;
+		find_lowest(_metadata, self, variant);
+		holes = punch_holes(&self->holes, lowest_pfn(self->fd, self->id));
+	}
+	ASSERT_LT(NR, holes);
 	remember(self);
 }
 

@@ -558,28 +558,18 @@ static long test_do_unmap(struct test_file *file, u32 id)
 	return 0;
 }
 
-static u32 test_same_table(struct test_file *file, struct test_mapping *map)
-{
-	struct test_mapping *other;
-	unsigned long i;
-	u32 same = 0;
-
-	xa_for_each(&file->maps, i, other)
-		same += other != map && other->sgt == map->sgt;
-	return same;
-}
-
 static long test_entry(struct test_file *file, struct test_dmabuf_entry *arg)
 {
 	struct test_mapping *map = xa_load(&file->maps, arg->map);
+	struct test_mapping *other = xa_load(&file->maps, arg->other);
 	struct scatterlist *sg;
 	unsigned int i;
 
-	if (!map)
+	if (!map || (arg->other && !other))
 		return -ENOENT;
 	arg->nents = map->sgt->nents;
 	arg->orig_nents = map->sgt->orig_nents;
-	arg->same_table = test_same_table(file, map);
+	arg->same_table = other && other->sgt == map->sgt;
 	for_each_sgtable_sg(map->sgt, sg, i) {
 		if (i != arg->index)
 			continue;

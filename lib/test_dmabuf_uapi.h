@@ -72,8 +72,8 @@ struct test_dmabuf_entry {
 	__u32 length;
 	__u32 offset;
 	__u32 pfn_valid;	/* there is a struct page behind the link */
-	__u32 same_table;	/* other mappings of this file with the same table */
-	__u32 pad;
+	__u32 other;		/* another mapping, or 0 */
+	__u32 same_table;	/* @other has the same table */
 };
 
 /* The device reads (or writes) by DMA addresses. */

@@ -186,6 +186,14 @@ int buf_entry(int dev, int map, unsigned int index,
 	return do_ioctl(dev, TEST_DMABUF_ENTRY, entry);
 }
 
+int buf_same_table(int dev, int map, int other)
+{
+	struct test_dmabuf_entry entry = { .map = map, .other = other };
+	int ret = do_ioctl(dev, TEST_DMABUF_ENTRY, &entry);
+
+	return ret ? ret : (int)entry.same_table;
+}
+
 int buf_state(int dev, int fd, struct test_dmabuf_state *state)
 {
 	memset(state, 0, sizeof(*state));

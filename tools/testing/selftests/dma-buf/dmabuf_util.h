@@ -46,6 +46,8 @@ int buf_detach(int dev, int attach);
 int buf_unmap(int dev, int map);
 int buf_entry(int dev, int map, unsigned int index,
 	      struct test_dmabuf_entry *entry);
+/* 1: both mappings have the same table. */
+int buf_same_table(int dev, int map, int other);
 int buf_state(int dev, int fd, struct test_dmabuf_state *state);
 /* The device reads or writes all of a mapping. */
 int buf_read(int dev, int map, void *data, size_t len);

@@ -158,6 +158,7 @@ static void find_lowest(struct __test_metadata *_metadata, struct _test_data_ker
 			EXPECT_EQ(0, dev_unpin(self->fd, id));
 		}
 	}
+	ASSERT_EQ(MAX_FILLER, self->holes.nr);
 }
 
 /*

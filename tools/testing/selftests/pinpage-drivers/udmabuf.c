@@ -380,7 +380,34 @@ static void drop_filler(struct _test_data_area *self)
 		munmap(self->filler[--self->nr_filler], AREA_NR * PAGE);
 }
 
-/* Half of the free memory has to be in the area before it is used. */
+/*
+ * Half of the free memory has to be in the area before it is used. What takes the
+ * other half is huge where it can be, a page at a time is slow on a debug kernel.
+ */
+static void fill_around_area(struct _test_data_area *self)
+{
+	size_t i, in = 0;
+	char *at;
+
+	while (!in && self->nr_filler < TRIES) {
+		at = mmap(NULL, AREA_NR * PAGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (at == MAP_FAILED)
+			return;
+		madvise(at, AREA_NR * PAGE, MADV_HUGEPAGE);
+		prefer_node(self->nr_filler % 2);
+		for (i = 0; i < AREA_NR; i++) {
+			at[i * PAGE] = 1;
+			if (i % 64 == 0)
+				in += in_cma(&self->cma, user_pfn(at + i * PAGE));
+		}
+		if (in)
+			munmap(at, AREA_NR * PAGE);
+		else
+			self->filler[self->nr_filler++] = at;
+	}
+}
+
 static bool try_memfd(struct _test_data_area *self)
 {
 	self->memfd = memfd_create("area", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -397,6 +424,7 @@ static bool try_memfd(struct _test_data_area *self)
 
 static bool make_in_area(struct _test_data_area *self)
 {
+	fill_around_area(self);
 	while (self->nr_filler < TRIES) {
 		prefer_node(self->nr_filler % 2);
 		if (!try_memfd(self))

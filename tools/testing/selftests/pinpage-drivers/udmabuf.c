@@ -390,9 +390,8 @@ static void fill_around_area(struct _test_data_area *self)
 	char *at;
 
 	while (!in && self->nr_filler < TRIES) {
-		at = mmap(NULL, AREA_NR * PAGE, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (at == MAP_FAILED)
+		at = map_anon(AREA_NR);
+		if (!at)
 			return;
 		madvise(at, AREA_NR * PAGE, MADV_HUGEPAGE);
 		prefer_node(self->nr_filler % 2);

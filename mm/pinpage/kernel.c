@@ -12,7 +12,6 @@
 #include <linux/mm_inline.h>
 #include <linux/page_owner.h>
 #include <linux/pgalloc_tag.h>
-#include <linux/sched/mm.h>
 #include <linux/vmstat.h>
 #include <linux/wait_bit.h>
 
@@ -23,7 +22,8 @@
 			 BIT(PG_owner_priv_1) | BIT(PG_owner_2) |		 \
 			 BIT(PG_private) | BIT(PG_private_2))
 
-bool __pinpage_folio_kernel(struct folio *folio)
+/* Is it kernel-owned? Without a reference, the answer may be out of date. */
+bool __pinpage_has_kernel_slots(struct folio *folio)
 {
 	struct pinpage_bucket bucket;
 	struct pinpage_slot *slot;
@@ -55,7 +55,7 @@ static bool can_isolate(struct pinpage_bucket *bucket, struct folio *folio)
 
 /**
  * __pinpage_isolate - isolate a kernel-owned page for migration
- * @page: a page that is not on the LRU
+ * @page: a page that is not on the LRU, any one of the folio
  *
  * Pairs with remove_slot(): under the stripe lock, either the set has begun to
  * leave and the page is not isolated, or it is and the set waits.
@@ -65,13 +65,14 @@ static bool can_isolate(struct pinpage_bucket *bucket, struct folio *folio)
  */
 bool __pinpage_isolate(struct page *page)
 {
-	struct folio *folio = folio_get_nontail_page(page);
+	struct folio *folio = page_folio(page);
 	struct pinpage_bucket bucket;
 	bool isolated = false;
 
-	if (!folio)
+	if (!folio_try_get(folio))
 		return false;
-	if (folio_test_pinpage(folio)) {
+	/* Without the reference it may have become another folio's page. */
+	if (page_folio(page) == folio && folio_test_pinpage(folio)) {
 		pinpage_index_lock(&bucket, folio);
 		isolated = can_isolate(&bucket, folio);
 		if (isolated)
@@ -150,13 +151,11 @@ static int call_migrate(struct pinpage_set *set, struct folio *dst,
 			struct folio *src, enum migrate_mode mode)
 {
 	struct pinpage_system *system = set->system;
-	unsigned int noio = memalloc_noio_save();
 	int ret;
 
 	pinpage_callback_enter();
 	ret = system->ops->migrate(set, dst, src, mode);
 	pinpage_callback_exit();
-	memalloc_noio_restore(noio);
 	if (!ret || ret == -EAGAIN || ret == -EBUSY)
 		return ret;
 	pr_warn_once("pinpage: migrate() of %s returned %d, not 0, -EAGAIN or -EBUSY\n",
@@ -184,7 +183,7 @@ static int move_content(struct folio *dst, struct folio *src,
  * @src: from here; isolated, its owners prepared
  * @mode: of the migration
  *
- * Context: Both folios are locked. May sleep if @mode is not %MIGRATE_ASYNC.
+ * Context: Both folios are locked. Does not sleep.
  * Return: 0; -EAGAIN where someone holds a reference to @src, or migrate() of
  * the owner says so; -EBUSY, -EHWPOISON where it won't move.
  */

@@ -1,83 +1,59 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Moving pinned folios: what migrate_pages() and compaction call.
+ * Moving pinned folios: what migrate_pages() calls for those that are flagged.
  *
- * A batch of migrate_pages() goes like this:
+ * They are moved in batches, and a batch in rounds:
  *
- *  1. __pinpage_prepare(), with the folios isolated and nothing locked: the
- *     slots of each flagged folio are claimed, sorted by set, and each set is
- *     asked to make its items quiet. A folio leaves the batch if one of its
- *     owners refuses, or if someone who can't be asked holds a reference.
- *  2. The pins stay. migrate_folio() and its kin count the references of
- *     claimed slots as expected ones (__pinpage_expected_refs()): one more,
- *     from anyone, and the folio does not move. A slot that appears after the
- *     claim is not counted, but its reference is there before it. The batch is
- *     found by current->pinpage_batch, as migrate_folio() can't be told of it.
- *  3. __pinpage_commit(), under both folio locks, after the mapping and before
- *     the page tables lead to dst: references, pin count, flag and slots go to
- *     dst. Nobody can find dst without its pins by a page table, and whoever
- *     finds it in the page cache sees it locked.
- *  4. __pinpage_complete(), with nothing locked: each owner that was paused
- *     learns where its items are, and goes on.
+ *  1. What may have to be waited for, while everybody runs: locks, writeback,
+ *     memory for the destination, another mover's pause.
+ *  2. The slots of each folio are claimed, and the pauses of their sets opened,
+ *     unless somebody who can't be asked holds a reference. Folios with several
+ *     owners come after those with one, so that nobody pauses for the sake of
+ *     somebody else longer than he must.
+ *  3. The sets are asked. A folio is ready when all its owners are quiet, and
+ *     moves at once (move.c); a set goes on as soon as none of its folios has
+ *     anything to expect. All sets that need time are waited for together. A
+ *     folio that an owner refuses stays, and its other owners go on.
+ *  4. What was in somebody's hands after all is tried again in the next round.
+ *
+ * The pins stay. migrate_folio() and its kin count the references of claimed
+ * slots as expected ones (__pinpage_expected_refs()): one more, from anyone, and
+ * the folio does not move. A slot that appears after the claim is not claimed,
+ * but its reference is there before it. Only the mover who has isolated a folio
+ * claims its slots, so whoever migrates the folio is the one who has.
  *
  * The claim goes with the slot, and is given up after complete(): by then dst
  * is on the LRU and may have been isolated by the next mover, who must not ask
  * an owner that still thinks of src.
  */
+#include <linux/buffer_head.h>
 #include <linux/hash.h>
+#include <linux/hugetlb.h>
 #include <linux/ktime.h>
 #include <linux/migrate.h>
 #include <linux/mm_inline.h>
-#include <linux/sched/mm.h>
+#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/sysctl.h>
 #include <linux/vmstat.h>
-#include <linux/wait_bit.h>
 
-#include "internal.h"
+#include "../internal.h"
+#include "batch.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/pinpage.h>
 
-#define GROUP_HASH_BITS	7
-#define NONE		U32_MAX
+/* A folio is tried so often; its owners are asked so often at most. */
+#define ROUNDS		10
+#define ASKS		3
 
-/* A claimed slot. Those of a folio follow each other, as they were found. */
-struct pinpage_claim {
-	struct pinpage_slot *slot;
-	struct pinpage_set *set;
-	struct folio *folio;
-	u32 first;			/* the folio's first claim */
-	u32 next;			/* the set's next claim, or NONE */
-	/* On the first claim of a folio: */
-	int refs;			/* of all its claims */
-	int pins;			/* those that are pins */
-	bool refused;			/* folio has left */
-	/* On each: */
-	bool prepared;			/* the owner said 0 */
-	bool call;			/* begins a call that the owner said 0 to */
-};
+static int sysctl_compaction __read_mostly = 1;
 
-/* The claims of one set. */
-struct pinpage_group {
-	struct pinpage_set *set;
-	u32 head, tail;			/* claims */
-	u32 start;			/* first item */
-	u32 nr;				/* items handed to prepare() */
-	u32 hash_next;			/* group, or NONE */
-};
-
-struct pinpage_batch {
-	struct pinpage_batch *outer;	/* of this task, while this one lasts */
-	enum migrate_mode mode;
-	u32 nr_claims, nr_groups, max;
-	u32 cursor;			/* where find_claim() looks first */
-	struct pinpage_claim *claims;
-	struct pinpage_group *groups;
-	struct pinpage_group *last;	/* that find_group() found */
-	struct pinpage_item *items;	/* group by group */
-	u32 *item_claim;		/* which claim an item is of */
-	u32 group_hash[1 << GROUP_HASH_BITS];
-};
+bool pinpage_compaction(void)
+{
+	return READ_ONCE(sysctl_compaction);
+}
 
 /*
  * NUMA balancing and demotion only guess that a page is better elsewhere; that
@@ -89,6 +65,8 @@ static bool may_ask(int reason)
 {
 	switch (reason) {
 	case MR_COMPACTION:
+		return pinpage_compaction();
+	case MR_MEMORY_FAILURE:
 	case MR_MEMORY_HOTPLUG:
 	case MR_SYSCALL:
 	case MR_MEMPOLICY_MBIND:
@@ -100,171 +78,480 @@ static bool may_ask(int reason)
 	}
 }
 
-static struct pinpage_group *find_group(struct pinpage_batch *batch,
-					struct pinpage_set *set)
+/* Allocations that an owner makes must not wait for that owner. */
+static bool may_wait(struct pinpage_batch *batch)
 {
-	struct pinpage_group *group = batch->last;
-	u32 *bucket, g;
-
-	/* Most folios have one owner, and neighbours have the same. */
-	if (group && group->set == set)
-		return group;
-	bucket = &batch->group_hash[hash_ptr(set, GROUP_HASH_BITS)];
-	for (g = *bucket; g != NONE; g = group->hash_next) {
-		group = &batch->groups[g];
-		if (group->set == set)
-			goto found;
-	}
-	if (!pinpage_set_get(set))
-		return NULL;
-	group = &batch->groups[batch->nr_groups];
-	group->set = set;
-	group->head = NONE;
-	group->tail = NONE;
-	group->start = 0;
-	group->nr = 0;
-	group->hash_next = *bucket;
-	*bucket = batch->nr_groups++;
-found:
-	batch->last = group;
-	return group;
+	return batch->mode != MIGRATE_ASYNC && !(current->flags & PF_MEMALLOC);
 }
 
-/* References of an isolated folio, but for those of its pinpage owners. */
-static int other_refs(struct folio *folio, bool kernel)
+void pinpage_batch_wake(struct pinpage_batch *batch)
 {
-	/* mapping and private of a kernel-owned folio are the owner's own */
-	return 1 + (kernel ? 0 : folio_expected_ref_count(folio));
+	WRITE_ONCE(batch->news, true);
+	wake_up(&batch->wait);
 }
 
-/* Note @slot as the next claim. False: there is no room, or it has an owner. */
-static int note_slot(struct pinpage_batch *batch, struct pinpage_slot *slot,
-		     struct folio *folio, u32 first, u32 c)
+/* Who opens the pause of a set, and asks nobody, does it for this batch. */
+struct pinpage_batch *pinpage_no_batch(void)
 {
-	struct pinpage_set *set = slot_set(slot);
-	struct pinpage_claim *claim;
-	int holds, refs;
-
-	if (slot_claimed(slot))
-		return -EALREADY;
-	if (c == batch->max)
-		return -ENOSPC;
-	claim = &batch->claims[c];
-	*claim = (struct pinpage_claim) {
-		.slot = slot, .set = set, .folio = folio, .first = first,
-		.next = NONE,
+	static struct pinpage_batch nobody = {
+		.wait = __WAIT_QUEUE_HEAD_INITIALIZER(nobody.wait),
 	};
-	holds = slot_holds(slot, set->flags);
-	refs = hold_refs(holds, set->flags, folio);
-	claim = &batch->claims[first];
-	claim->refs += refs;
-	if (!(set->flags & (PINPAGE_KERNEL | PINPAGE_GET)))
-		claim->pins += holds;
+
+	return &nobody;
+}
+
+static gfp_t batch_gfp(void)
+{
+	return GFP_NOIO | __GFP_NOWARN | __GFP_NOMEMALLOC;
+}
+
+static int grow_array(void **array, size_t nr, size_t size)
+{
+	void *p = kvrealloc(*array, array_size(nr, size), batch_gfp());
+
+	if (!p)
+		return -ENOMEM;
+	*array = p;
 	return 0;
 }
 
-/* The noted claims [@first, @end) become the batch's, unless a set has left. */
-static int claim_slots(struct pinpage_batch *batch, u32 first, u32 end)
+/* Room for so many claims, before there are any. */
+static int grow_batch(struct pinpage_batch *batch, u32 max)
 {
-	struct pinpage_group *group;
-	struct pinpage_slot *slot;
-	u32 c;
-
-	for (c = first; c < end; c++) {
-		slot = batch->claims[c].slot;
-		group = find_group(batch, batch->claims[c].set);
-		if (!group) {
-			batch->claims[first].refused = true;
-			return -EBUSY;
-		}
-		if (group->head == NONE)
-			group->head = c;
-		else
-			batch->claims[group->tail].next = c;
-		group->tail = c;
-		WRITE_ONCE(slot->where, slot->where | SLOT_CLAIMED);
-		batch->nr_claims++;
-	}
+	if (grow_array((void **)&batch->claims, max, sizeof(*batch->claims)) ||
+	    grow_array((void **)&batch->owners, max, sizeof(*batch->owners)) ||
+	    grow_array((void **)&batch->items, max, sizeof(*batch->items)))
+		return -ENOMEM;
+	batch->max_claims = max;
+	batch->last = NULL;
 	return 0;
+}
+
+static void free_batch(struct pinpage_batch *batch)
+{
+	kvfree(batch->items);
+	kvfree(batch->owners);
+	kvfree(batch->claims);
+	kvfree(batch->folios);
+	kfree(batch);
+}
+
+static struct pinpage_batch *alloc_batch(const struct pinpage_migration *mig,
+					 u32 nr)
+{
+	struct pinpage_batch *batch;
+
+	batch = kzalloc(sizeof(*batch), batch_gfp());
+	if (!batch)
+		return NULL;
+	batch->mig = mig;
+	batch->mode = mig->mode;
+	init_waitqueue_head(&batch->wait);
+	nr = min(nr, BATCH_PAGES);
+	batch->folios = kvmalloc_array(nr, sizeof(*batch->folios), batch_gfp());
+	if (batch->folios && !grow_batch(batch, nr))
+		return batch;
+	free_batch(batch);
+	return NULL;
+}
+
+/* 1. Before anybody is asked. */
+
+/* As migrate_folio_unmap() waits for a lock, for the same reasons. */
+static int lock_patiently(struct folio *folio, enum migrate_mode mode)
+{
+	if (folio_trylock(folio))
+		return 0;
+	if (mode == MIGRATE_SYNC_LIGHT && !folio_test_uptodate(folio))
+		return -EAGAIN;
+	return folio_lock_killable(folio);
+}
+
+#ifdef CONFIG_BUFFER_HEAD
+static int wait_for_buffers(struct address_space *mapping, struct folio *folio)
+{
+	struct buffer_head *bh, *head = folio_buffers(folio);
+	int err = 0;
+
+	/* Of other filesystems, private is something else. */
+	if (mapping->a_ops->migrate_folio != buffer_migrate_folio &&
+	    mapping->a_ops->migrate_folio != buffer_migrate_folio_norefs)
+		return 0;
+	for (bh = head; bh && !err; bh = bh->b_this_page == head ? NULL :
+						  bh->b_this_page)
+		err = wait_on_bit_io(&bh->b_state, BH_Lock, TASK_KILLABLE);
+	return err;
+}
+#else
+static int wait_for_buffers(struct address_space *mapping, struct folio *folio)
+{
+	return 0;
+}
+#endif
+
+/* What a filesystem without migrate_folio() would do in the middle of a move. */
+static int release_folio(struct address_space *mapping, struct folio *folio)
+{
+	if (mapping->a_ops->migrate_folio)
+		return 0;
+	if (folio_test_dirty(folio))
+		return -EAGAIN;
+	return filemap_release_folio(folio, GFP_KERNEL) ? 0 : -EAGAIN;
+}
+
+/* Wait for whoever has the locks by which page tables are found. */
+static void wait_for_rmap(struct folio *folio)
+{
+	struct address_space *mapping = folio_mapping(folio);
+	struct anon_vma *anon_vma;
+
+	if (folio_test_ksm(folio) || !folio_mapped(folio))
+		return;
+	if (folio_test_anon(folio)) {
+		anon_vma = folio_lock_anon_vma_read(folio, NULL);
+		if (anon_vma)
+			anon_vma_unlock_read(anon_vma);
+	} else if (mapping) {
+		i_mmap_lock_read(mapping);
+		i_mmap_unlock_read(mapping);
+	}
 }
 
 /*
- * Claim all slots of @folio. Returns 0; -ENOSPC where the claims don't fit;
- * -EALREADY where another batch has moved it and not told the owners yet;
- * -EAGAIN where a stranger holds a reference; -EBUSY where a set is not live,
- * then the claims made so far stay, refused.
+ * Wait, as the mode of the migration allows, until nobody is at @folio who will
+ * go away by himself: 0, -EAGAIN, or -EINTR after a fatal signal.
  */
-static int claim_folio(struct pinpage_batch *batch, struct folio *folio)
+static int settle_folio(struct folio *folio, enum migrate_mode mode)
 {
-	u32 first = batch->nr_claims, end = first;
-	struct pinpage_bucket bucket;
-	struct pinpage_slot *slot;
-	bool kernel;
-	int err = 0;
+	struct address_space *mapping;
+	int err = lock_patiently(folio, mode);
 
-	pinpage_index_lock(&bucket, folio);
-	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
-		err = note_slot(batch, slot, folio, first, end++);
+	if (err)
+		return err;
+	if (folio_test_writeback(folio)) {
+		err = mode == MIGRATE_SYNC ?
+		      folio_wait_writeback_killable(folio) : -EAGAIN;
 		if (err)
 			goto unlock;
 	}
-	/* Pairs with smp_mb() in __pinpage_complete(): see slot_unclaim(). */
-	smp_acquire__after_ctrl_dep();
-	if (end == first)
-		goto unlock;
-	kernel = batch->claims[first].set->flags & PINPAGE_KERNEL;
-	if (folio_ref_count(folio) ==
-	    batch->claims[first].refs + other_refs(folio, kernel))
-		err = claim_slots(batch, first, end);
-	else
-		err = -EAGAIN;
+	mapping = folio_mapping(folio);
+	if (mapping && !folio_test_hugetlb(folio)) {
+		err = release_folio(mapping, folio);
+		if (!err && mode == MIGRATE_SYNC && !folio_test_anon(folio))
+			err = wait_for_buffers(mapping, folio);
+	}
+	if (!err)
+		wait_for_rmap(folio);
 unlock:
+	folio_unlock(folio);
+	return err;
+}
+
+/* Dirty, of a filesystem that can't move dirty folios: not locked. */
+static int write_folio(struct folio *folio, enum migrate_mode mode)
+{
+	struct address_space *mapping = folio_mapping(folio);
+	loff_t pos = folio_pos(folio);
+
+	if (mode != MIGRATE_SYNC || !mapping ||
+	    folio_test_anon(folio) || folio_test_hugetlb(folio) ||
+	    mapping->a_ops->migrate_folio || !folio_test_dirty(folio))
+		return 0;
+	return filemap_write_and_wait_range(mapping, pos,
+					    pos + folio_size(folio) - 1);
+}
+
+static void free_dst(struct pinpage_batch *batch, struct pinned_folio *f)
+{
+	const struct pinpage_migration *mig = batch->mig;
+
+	if (!f->dst)
+		return;
+	if (mig->put_new_folio && !f->own_dst)
+		mig->put_new_folio(f->dst, mig->private);
+	else if (folio_test_hugetlb(f->dst))
+		folio_putback_active_hugetlb(f->dst);
+	else
+		folio_put(f->dst);
+	f->dst = NULL;
+}
+
+/* Where the owners of a folio let it go. */
+struct folio_limits {
+	phys_addr_t last;
+	nodemask_t nodes;
+};
+
+static bool get_limits(struct folio *folio, struct folio_limits *limits)
+{
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
+	struct pinpage_set *set;
+
+	limits->last = PHYS_ADDR_MAX;
+	limits->nodes = node_states[N_MEMORY];
+	pinpage_index_lock(&bucket, folio);
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket)) {
+		set = slot_set(slot);
+		if (set->limit)
+			limits->last = min(limits->last, set->limit);
+		if (set->nodes)
+			nodes_and(limits->nodes, limits->nodes, *set->nodes);
+	}
+	pinpage_index_unlock(&bucket);
+	return limits->last != PHYS_ADDR_MAX ||
+	       !nodes_equal(limits->nodes, node_states[N_MEMORY]);
+}
+
+static bool within_limits(struct folio *folio, const struct folio_limits *limits)
+{
+	return PFN_PHYS(folio_pfn(folio)) + (folio_size(folio) - 1) <=
+	       limits->last && node_isset(folio_nid(folio), limits->nodes);
+}
+
+/* The zone for addresses up to @last. */
+static gfp_t limit_gfp(phys_addr_t last)
+{
+#ifdef CONFIG_ZONE_DMA
+	if (last < DMA_BIT_MASK(32))
+		return GFP_DMA;
+#endif
+#ifdef CONFIG_ZONE_DMA32
+	if (last < PHYS_ADDR_MAX)
+		return GFP_DMA32;
+#endif
+	return 0;
+}
+
+/* What the caller of migrate_pages() gives is out of reach. */
+static struct folio *alloc_within(struct pinpage_batch *batch,
+				  struct folio *src,
+				  struct folio_limits *limits)
+{
+	gfp_t gfp = may_wait(batch) ? GFP_USER | __GFP_NORETRY : GFP_NOWAIT;
+	int nid = folio_nid(src);
+	struct folio *dst;
+
+	if (folio_test_hugetlb(src) || nodes_empty(limits->nodes))
+		return NULL;
+	if (!node_isset(nid, limits->nodes))
+		nid = first_node(limits->nodes);
+	gfp |= __GFP_NOWARN | __GFP_NOMEMALLOC | limit_gfp(limits->last);
+	dst = __folio_alloc(gfp, folio_order(src), nid, &limits->nodes);
+	if (!dst || within_limits(dst, limits))
+		return dst;
+	folio_put(dst);
+	return NULL;
+}
+
+static bool alloc_dst(struct pinpage_batch *batch, struct pinned_folio *f)
+{
+	const struct pinpage_migration *mig = batch->mig;
+	struct folio_limits limits;
+	bool limited = get_limits(f->src, &limits);
+
+	if (f->dst && (!limited || within_limits(f->dst, &limits)))
+		return true;
+	free_dst(batch, f);
+	f->own_dst = false;
+	f->dst = mig->get_new_folio(f->src, mig->private);
+	if (f->dst && limited && !within_limits(f->dst, &limits))
+		free_dst(batch, f);
+	if (!f->dst && limited) {
+		f->dst = alloc_within(batch, f->src, &limits);
+		f->own_dst = true;
+	}
+	return f->dst;
+}
+
+/* A folio that its owners need not be asked about now, or ever. */
+static int check_folio(struct pinned_folio *f, bool wait, enum migrate_mode mode)
+{
+	struct folio *src = f->src;
+
+	if (folio_contain_hwpoisoned_page(src))
+		return -EHWPOISON;
+	if (folio_test_hugetlb(src) &&
+	    !hugepage_migration_supported(folio_hstate(src)))
+		return -ENOSYS;
+	if (f->kernel)
+		return 0;
+	if (wait)
+		return write_folio(src, mode) ?: settle_folio(src, mode);
+	return folio_test_locked(src) || folio_test_writeback(src) ? -EAGAIN : 0;
+}
+
+/* Everything that takes time, for all folios of the batch. */
+static void prepare_folios(struct pinpage_batch *batch, bool wait)
+{
+	struct pinned_folio *f;
+	int err;
+
+	for_each_folio(batch, f) {
+		if (f->state != FOLIO_TRY)
+			continue;
+		cond_resched();
+		f->ready = false;
+		err = check_folio(f, wait, batch->mode);
+		if (err == -EAGAIN)
+			continue;
+		if (err || !alloc_dst(batch, f))
+			f->state = FOLIO_STAYS;
+		else
+			f->ready = true;
+	}
+}
+
+/* 2. Claims. */
+
+/* The owner record of @set, or NULL: its pause is not this batch's. */
+static struct pinned_owner *find_owner(struct pinpage_batch *batch,
+				       struct pinpage_set *set)
+{
+	u32 o;
+
+	/* Most folios have one owner, and neighbours have the same. */
+	if (batch->last && batch->last->set == set)
+		return batch->last;
+	o = batch->hash[hash_ptr(set, OWNER_HASH_BITS)];
+	for (; o; o = batch->owners[o - 1].hash_next)
+		if (batch->owners[o - 1].set == set)
+			return batch->last = &batch->owners[o - 1];
+	return NULL;
+}
+
+/* Open the pause of @set for this batch: 0, -EBUSY or -EALREADY. */
+static int open_owner(struct pinpage_batch *batch, struct pinpage_set *set)
+{
+	struct pinned_owner *owner;
+	u32 *hash;
+	int err;
+
+	if (find_owner(batch, set))
+		return 0;
+	if (!pinpage_set_get(set))
+		return -EBUSY;
+	err = pinpage_pause_open(set, batch, &batch->when);
+	if (err) {
+		pinpage_set_put(set);
+		return err;
+	}
+	owner = &batch->owners[batch->nr_owners];
+	hash = &batch->hash[hash_ptr(set, OWNER_HASH_BITS)];
+	*owner = (struct pinned_owner) {
+		.set = set, .head = NONE, .tail = NONE, .hash_next = *hash,
+		.leader = batch->nr_owners, .sibling = NONE,
+	};
+	*hash = ++batch->nr_owners;
+	batch->last = owner;
+	return 0;
+}
+
+/* References of an isolated folio, but for those of its pinpage owners. */
+static int other_refs(struct pinned_folio *f)
+{
+	/* mapping and private of a kernel-owned folio are the owner's own */
+	return 1 + (f->kernel ? 0 : folio_expected_ref_count(f->src));
+}
+
+/*
+ * Can all slots of the folio be claimed, and the pauses of all their sets be
+ * opened? 0; -ENODATA: not in this pass; -ENOSPC: there is no room; -EALREADY:
+ * another mover is at it, or was; -EAGAIN: a stranger holds a reference; -EBUSY:
+ * a set is leaving.
+ */
+static int can_claim(struct pinpage_batch *batch, struct pinned_folio *f,
+		     struct pinpage_bucket *bucket, bool nested)
+{
+	struct pinpage_set *first = NULL;
+	struct pinpage_slot *slot;
+	bool several = false;
+	u32 nr = 0;
+	int refs = 0, err;
+
+	for (slot = first_slot(bucket); slot; slot = next_slot(slot, bucket)) {
+		if (slot_claimed(slot))
+			return -EALREADY;
+		first = first ?: slot_set(slot);
+		several |= slot_set(slot) != first;
+		refs += slot_refs(slot, f->src);
+		nr++;
+	}
+	if (several != nested)
+		return -ENODATA;
+	if (batch->nr_claims + nr > batch->max_claims)
+		return -ENOSPC;
+	if (folio_ref_count(f->src) != refs + other_refs(f))
+		return -EAGAIN;
+	for (slot = first_slot(bucket); slot; slot = next_slot(slot, bucket)) {
+		err = open_owner(batch, slot_set(slot));
+		if (err)
+			return err;
+	}
+	return nr ? 0 : -EAGAIN;
+}
+
+static u32 leader_of(struct pinpage_batch *batch, u32 o)
+{
+	while (batch->owners[o].leader != o)
+		o = batch->owners[o].leader;
+	return o;
+}
+
+/* Owners of one folio are asked together, and so are those of all of these. */
+static void join_owners(struct pinpage_batch *batch, u32 a, u32 b)
+{
+	a = leader_of(batch, a);
+	b = leader_of(batch, b);
+	batch->owners[max(a, b)].leader = min(a, b);
+}
+
+static void claim_slot(struct pinpage_batch *batch, struct pinned_folio *f,
+		       struct pinpage_slot *slot)
+{
+	struct pinned_owner *owner = find_owner(batch, slot_set(slot));
+	u32 c = batch->nr_claims++;
+
+	batch->claims[c] = (struct pinned_claim) {
+		.slot = slot, .folio = f - batch->folios,
+		.owner = owner - batch->owners, .next = NONE, .item = NONE,
+	};
+	if (owner->head == NONE)
+		owner->head = c;
+	else
+		batch->claims[owner->tail].next = c;
+	owner->tail = c;
+	if (f->nr_claims++)
+		join_owners(batch, batch->claims[f->claim].owner,
+			    owner - batch->owners);
+	else
+		f->claim = c;
+	slot_claim(slot);
+}
+
+static int claim_folio(struct pinpage_batch *batch, struct pinned_folio *f,
+		       bool nested)
+{
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
+	int err;
+
+	pinpage_index_lock(&bucket, f->src);
+	err = can_claim(batch, f, &bucket, nested);
+	if (!err) {
+		f->nr_claims = 0;
+		for (slot = first_slot(&bucket); slot;
+		     slot = next_slot(slot, &bucket))
+			claim_slot(batch, f, slot);
+		f->unquiet = f->nr_claims;
+		f->asks++;
+		f->state = FOLIO_CLAIMED;
+	}
 	pinpage_index_unlock(&bucket);
 	return err;
 }
 
-static int grow_batch(struct pinpage_batch *batch, u32 max)
-{
-	gfp_t gfp = GFP_NOIO | __GFP_NOWARN;
-	void *p;
-
-	p = kvrealloc(batch->claims, array_size(max, sizeof(*batch->claims)),
-		      gfp);
-	if (!p)
-		return -ENOMEM;
-	batch->claims = p;
-	p = kvrealloc(batch->groups, array_size(max, sizeof(*batch->groups)),
-		      gfp);
-	if (!p)
-		return -ENOMEM;
-	batch->groups = p;
-	batch->last = NULL;
-	batch->max = max;
-	return 0;
-}
-
-/*
- * A reference that someone takes for a moment (a fault, a pagevec, /proc) is
- * no reason to give up, where we have time.
- */
-static int claim_patiently(struct pinpage_batch *batch, struct folio *folio)
-{
-	int tries = batch->mode == MIGRATE_ASYNC ? 1 : 10;
-	int err;
-
-	do {
-		err = claim_folio(batch, folio);
-		if (err == -ENOSPC && !grow_batch(batch, 2 * batch->max))
-			continue;
-		if (err != -EAGAIN && err != -EALREADY)
-			break;
-		cond_resched();
-		tries--;
-	} while (tries);
-	return err;
-}
-
-/* The folios that no owner can be asked about, or none will be. */
+/* Count and trace why the pages of @folio's owners stay. */
 static void count_folio(struct folio *folio, enum pinpage_stat stat)
 {
 	struct pinpage_bucket bucket;
@@ -279,321 +566,186 @@ static void count_folio(struct folio *folio, enum pinpage_stat stat)
 	pinpage_index_unlock(&bucket);
 }
 
-static void free_batch(struct pinpage_batch *batch)
+/* Claim what can be; what may be later is left for another round. */
+static void claim_folios(struct pinpage_batch *batch, bool nested)
 {
-	kvfree(batch->item_claim);
-	kvfree(batch->items);
-	kvfree(batch->groups);
-	kvfree(batch->claims);
-	kfree(batch);
-}
+	struct pinned_folio *f;
+	int err;
 
-static struct pinpage_batch *alloc_batch(enum migrate_mode mode, u32 max)
-{
-	struct pinpage_batch *batch;
-
-	batch = kzalloc(sizeof(*batch), GFP_NOIO | __GFP_NOWARN);
-	if (!batch)
-		return NULL;
-	batch->mode = mode;
-	batch->outer = current->pinpage_batch;
-	memset(batch->group_hash, 0xff, sizeof(batch->group_hash));
-	if (!grow_batch(batch, max))
-		return batch;
-	free_batch(batch);
-	return NULL;
-}
-
-static int alloc_items(struct pinpage_batch *batch)
-{
-	gfp_t gfp = GFP_NOIO | __GFP_NOWARN;
-
-	batch->items = kvmalloc_array(batch->nr_claims, sizeof(*batch->items),
-				      gfp);
-	batch->item_claim = kvmalloc_array(batch->nr_claims,
-					   sizeof(*batch->item_claim), gfp);
-	return batch->items && batch->item_claim ? 0 : -ENOMEM;
-}
-
-static struct pinpage_claim *claim_of(struct pinpage_batch *batch, u32 item)
-{
-	return &batch->claims[batch->item_claim[item]];
-}
-
-static bool claim_refused(struct pinpage_batch *batch,
-			  struct pinpage_claim *claim)
-{
-	return batch->claims[claim->first].refused;
-}
-
-/* The folios of these items stay, whatever other owners have said. */
-static void refuse_items(struct pinpage_batch *batch,
-			 struct pinpage_set *set, u32 item, u32 nr,
-			 enum pinpage_stat stat)
-{
-	unsigned int pages = 0;
-	u32 i;
-
-	for (i = item; i < item + nr; i++) {
-		batch->claims[claim_of(batch, i)->first].refused = true;
-		slot_set_refused(claim_of(batch, i)->slot, true);
-		trace_pinpage_refuse(set->system->name,
-				     page_to_pfn(batch->items[i].page),
-				     batch->items[i].nr, stat);
-		pages += batch->items[i].nr;
+	batch->nr_claims = 0;
+	batch->nr_owners = 0;
+	batch->last = NULL;
+	memset(batch->hash, 0, sizeof(batch->hash));
+	for_each_folio(batch, f) {
+		if (f->state != FOLIO_TRY || !f->ready)
+			continue;
+		err = f->asks < ASKS ? claim_folio(batch, f, nested) : -EBUSY;
+		/* Where nothing is claimed yet, there may be more room. */
+		if (err == -ENOSPC && !batch->nr_claims)
+			err = grow_batch(batch, 4 * batch->max_claims) ?:
+			      claim_folio(batch, f, nested);
+		if (err == -ENODATA)
+			continue;
+		f->err = err;
+		batch->busy |= err == -EALREADY;
+		if (err == -EBUSY || err == -ENOMEM)
+			f->state = FOLIO_STAYS;
+		else if (err == -EAGAIN && !folio_test_pinpage(f->src))
+			f->state = FOLIO_ORDINARY;
 	}
-	pinpage_count(set, stat, pages);
+}
+
+/* 3. Questions and answers. */
+
+/* What has become of @f is known: its owners need not stand still for it. */
+static void finish_folio(struct pinpage_batch *batch, struct pinned_folio *f,
+			 enum folio_state state)
+{
+	u32 c;
+
+	f->state = state;
+	for (c = f->claim; c < f->claim + f->nr_claims; c++)
+		if (batch->claims[c].item != NONE)
+			batch->owners[batch->claims[c].owner].pending--;
+}
+
+/* The folios of @owner that have not moved yet stay, whatever others say. */
+static void refuse_folios(struct pinpage_batch *batch,
+			  struct pinned_owner *owner, enum pinpage_stat stat)
+{
+	struct pinned_claim *claim;
+	unsigned int pages = 0;
+	u32 c;
+
+	for (c = owner->head; c != NONE; c = claim->next) {
+		claim = &batch->claims[c];
+		if (claim->item == NONE)
+			continue;
+		pages += slot_nr(claim->slot);
+		trace_pinpage_refuse(owner->set->system->name,
+				     slot_pfn(claim->slot),
+				     slot_nr(claim->slot), stat);
+		if (batch->folios[claim->folio].state == FOLIO_CLAIMED)
+			finish_folio(batch, &batch->folios[claim->folio],
+				     FOLIO_STAYS);
+	}
+	pinpage_count(owner->set, stat, pages);
+}
+
+/* The items of @owner are quiet; some of their folios may be ready now. */
+static void owner_is_quiet(struct pinpage_batch *batch,
+			   struct pinned_owner *owner)
+{
+	struct pinned_claim *claim;
+	struct pinned_folio *f;
+	u32 c;
+
+	batch->nr_waiting -= owner->state == OWNER_WAITING;
+	pinpage_note_quiet(owner->set, owner->state == OWNER_WAITING);
+	owner->state = OWNER_QUIET;
+	owner->quiet = ktime_get();
+	for (c = owner->head; c != NONE; c = claim->next) {
+		claim = &batch->claims[c];
+		f = &batch->folios[claim->folio];
+		if (claim->item != NONE && !--f->unquiet &&
+		    f->state == FOLIO_CLAIMED)
+			batch->ready[batch->nr_ready++] = claim->folio;
+	}
+}
+
+/* Nobody waits for @owner any longer; -EBUSY: it has refused. */
+static void give_up(struct pinpage_batch *batch, struct pinned_owner *owner,
+		    bool waited)
+{
+	bool asked = owner->state == OWNER_WAITING;
+
+	batch->nr_waiting -= asked;
+	owner->state = asked ? OWNER_GIVEN_UP : OWNER_REFUSED;
+	if (waited || !asked)
+		pinpage_note_vain(owner->set, waited);
+	refuse_folios(batch, owner, asked ? PINPAGE_STAT_TIMEDOUT :
+					    PINPAGE_STAT_REFUSED);
 }
 
 static unsigned int set_timeout(struct pinpage_set *set)
 {
-	return set->timeout_ms ?: PINPAGE_TIMEOUT_MS;
+	return min(set->timeout_ms ?: PINPAGE_TIMEOUT_MS,
+		   PINPAGE_TIMEOUT_MAX_MS);
 }
 
-/*
- * Ask @set: 0, -EAGAIN, -EBUSY or -ETIMEDOUT. In the last case the items are
- * quiet, but the others in this batch have waited for too long.
- */
-static int call_prepare(struct pinpage_batch *batch, struct pinpage_set *set,
-			u32 item, u32 nr)
+static int call_prepare(struct pinpage_batch *batch, struct pinned_owner *owner)
 {
-	struct pinpage_system *system = set->system;
-	ktime_t limit = ktime_add_ms(ktime_get(), set_timeout(set));
-	unsigned int noio = memalloc_noio_save();
+	struct pinpage_system *system = owner->set->system;
 	int ret;
 
+	pinpage_pause_ask(owner->set);
 	pinpage_callback_enter();
-	ret = system->ops->prepare(set, batch->items + item, nr, batch->mode);
+	ret = system->ops->prepare(owner->set, batch->items + owner->start,
+				   owner->nr);
 	pinpage_callback_exit();
-	memalloc_noio_restore(noio);
-	trace_pinpage_prepare(system->name, nr, batch->mode, ret);
-
-	if (!ret)
-		return ktime_after(ktime_get(), limit) ? -ETIMEDOUT : 0;
-	if (ret == -EAGAIN || ret == -EBUSY)
+	trace_pinpage_prepare(system->name, owner->nr, batch->mode, ret);
+	if (!ret || ret == -EINPROGRESS || ret == -EBUSY)
 		return ret;
-	pr_warn_once("pinpage: prepare() of %s returned %d, not 0, -EAGAIN or -EBUSY\n",
+	pr_warn_once("pinpage: prepare() of %s returned %d, not 0, -EINPROGRESS or -EBUSY\n",
 		     system->name, ret);
 	return -EBUSY;
 }
 
-/* Make items quiet, or those of them that can be. False: don't ask again. */
-static bool prepare_items(struct pinpage_batch *batch, struct pinpage_set *set,
-			  u32 item, u32 nr)
+/* The items of @owner: the folios that nobody has refused so far. */
+static unsigned int fill_items(struct pinpage_batch *batch,
+			       struct pinned_owner *owner)
 {
-	int ret = call_prepare(batch, set, item, nr);
-	u32 i;
-
-	if (ret == -EAGAIN && nr > 1) {
-		if (prepare_items(batch, set, item, nr / 2))
-			return prepare_items(batch, set, item + nr / 2,
-					     nr - nr / 2);
-		item += nr / 2;
-		nr -= nr / 2;
-		ret = -EBUSY;
-	}
-	if (!ret || ret == -ETIMEDOUT) {
-		claim_of(batch, item)->call = true;
-		for (i = item; i < item + nr; i++) {
-			claim_of(batch, i)->prepared = true;
-			slot_set_refused(claim_of(batch, i)->slot, false);
-		}
-	}
-	if (ret)
-		refuse_items(batch, set, item, nr, ret == -ETIMEDOUT ?
-			     PINPAGE_STAT_TIMEDOUT : PINPAGE_STAT_REFUSED);
-	return !ret || ret == -EAGAIN;
-}
-
-/* Ask the owner of @group about the folios that nobody has refused so far. */
-static u32 prepare_group(struct pinpage_batch *batch,
-			 struct pinpage_group *group, u32 start)
-{
-	struct pinpage_claim *claim;
+	struct pinned_claim *claim;
 	struct pinpage_item *item;
+	struct pinned_folio *f;
 	unsigned int pages = 0;
 	u32 c;
 
-	group->start = start;
-	for (c = group->head; c != NONE; c = claim->next) {
+	owner->start = batch->nr_items;
+	for (c = owner->head; c != NONE; c = claim->next) {
 		claim = &batch->claims[c];
-		if (claim_refused(batch, claim))
+		claim->item = NONE;
+		f = &batch->folios[claim->folio];
+		if (f->state != FOLIO_CLAIMED)
 			continue;
-		item = &batch->items[start + group->nr];
+		claim->item = batch->nr_items++;
+		item = &batch->items[claim->item];
 		item->page = pfn_to_page(slot_pfn(claim->slot));
-		item->new = NULL;
+		item->new = nth_page(&f->dst->page,
+				     slot_pfn(claim->slot) - folio_pfn(f->src));
 		item->index = slot_index(claim->slot);
 		item->nr = slot_nr(claim->slot);
-		batch->item_claim[start + group->nr++] = c;
 		pages += item->nr;
 	}
-	if (group->nr) {
-		pinpage_count(group->set, PINPAGE_STAT_ASKED, pages);
-		prepare_items(batch, group->set, start, group->nr);
-	}
-	return start + group->nr;
+	owner->nr = batch->nr_items - owner->start;
+	owner->pending = owner->nr;
+	return pages;
 }
 
-static void refuse_folio(struct folio *folio, struct list_head *refused,
-			 int *nr_failed_pages)
+static void ask_owner(struct pinpage_batch *batch, struct pinned_owner *owner)
 {
-	list_move_tail(&folio->lru, refused);
-	*nr_failed_pages += folio_nr_pages(folio);
-}
+	unsigned int pages = fill_items(batch, owner);
+	struct pinpage_set *set = owner->set;
 
-/* Claim what is flagged in @folios; what can't be leaves. Returns how many. */
-static unsigned int claim_folios(struct pinpage_batch *batch,
-				 struct list_head *folios,
-				 struct list_head *refused,
-				 int *nr_failed_pages)
-{
-	struct folio *folio, *next;
-	unsigned int nr = 0;
-	u32 first;
-	int err;
-
-	list_for_each_entry_safe(folio, next, folios, lru) {
-		if (!folio_test_pinpage(folio))
-			continue;
-		first = batch->nr_claims;
-		err = claim_patiently(batch, folio);
-		/* Claimed in part? Then drop_refused() will see to it. */
-		if (!err || batch->nr_claims > first)
-			continue;
-		count_folio(folio, err == -EAGAIN ? PINPAGE_STAT_FOREIGN :
-						    PINPAGE_STAT_REFUSED);
-		refuse_folio(folio, refused, nr_failed_pages);
-		nr++;
-	}
-	return nr;
-}
-
-/* Folios that an owner has refused leave. Returns how many. */
-static unsigned int drop_refused(struct pinpage_batch *batch,
-				 struct list_head *refused,
-				 int *nr_failed_pages)
-{
-	struct pinpage_claim *claim;
-	unsigned int nr = 0;
-	u32 c;
-
-	for (c = 0; c < batch->nr_claims; c++) {
-		claim = &batch->claims[c];
-		if (claim->first != c || !claim->refused)
-			continue;
-		refuse_folio(claim->folio, refused, nr_failed_pages);
-		nr++;
-	}
-	return nr;
-}
-
-/* None of the flagged folios can move this time. */
-static unsigned int refuse_all(struct list_head *folios,
-			       struct list_head *refused, int *nr_failed_pages)
-{
-	struct folio *folio, *next;
-	unsigned int nr = 0;
-
-	list_for_each_entry_safe(folio, next, folios, lru) {
-		if (!folio_test_pinpage(folio))
-			continue;
-		refuse_folio(folio, refused, nr_failed_pages);
-		nr++;
-	}
-	return nr;
-}
-
-static unsigned int count_flagged(struct list_head *folios)
-{
-	struct folio *folio;
-	unsigned int nr = 0;
-
-	list_for_each_entry(folio, folios, lru)
-		nr += folio_test_pinpage(folio);
-	return nr;
-}
-
-static void prepare_batch(struct pinpage_batch *batch)
-{
-	u32 start = 0, g, c;
-
-	if (!batch->nr_claims)
-		return;
-	if (alloc_items(batch)) {
-		for (c = 0; c < batch->nr_claims; c++)
-			batch->claims[c].refused = true;
+	if (!owner->nr) {
+		owner->state = OWNER_REFUSED;
 		return;
 	}
-	for (g = 0; g < batch->nr_groups; g++)
-		start = prepare_group(batch, &batch->groups[g], start);
-}
-
-/**
- * __pinpage_prepare - a migration batch begins
- * @batchp: where to store what __pinpage_complete() wants, or NULL
- * @folios: the folios of the batch, isolated
- * @refused: where to put folios that don't move now
- * @mode: of the migration
- * @reason: of the migration, enum migrate_reason
- * @nr_failed_pages: to be incremented by the pages refused
- *
- * Context: Task context, no locks of mm/ but mmap_lock. May sleep if @mode is
- * not %MIGRATE_ASYNC. Without memory, flagged folios are refused.
- * Return: How many folios went to @refused.
- */
-unsigned int __pinpage_prepare(struct pinpage_batch **batchp,
-			       struct list_head *folios,
-			       struct list_head *refused,
-			       enum migrate_mode mode, int reason,
-			       int *nr_failed_pages)
-{
-	unsigned int flagged = count_flagged(folios), nr;
-	struct pinpage_batch *batch;
-
-	if (!flagged)
-		return 0;
-	batch = may_ask(reason) ? alloc_batch(mode, flagged) : NULL;
-	if (!batch)
-		return refuse_all(folios, refused, nr_failed_pages);
-
-	current->pinpage_batch = batch;
-	nr = claim_folios(batch, folios, refused, nr_failed_pages);
-	prepare_batch(batch);
-	nr += drop_refused(batch, refused, nr_failed_pages);
-	if (nr < flagged) {
-		*batchp = batch;
-		return nr;
+	pinpage_count(set, PINPAGE_STAT_ASKED, pages);
+	switch (call_prepare(batch, owner)) {
+	case 0:
+		owner_is_quiet(batch, owner);
+		break;
+	case -EBUSY:
+		give_up(batch, owner, false);
+		break;
+	default:
+		owner->state = OWNER_WAITING;
+		owner->limit = ktime_add_ms(ktime_get(), set_timeout(set));
+		owner->patient = batch->mig->reason == MR_LONGTERM_PIN ||
+				 pinpage_worth_waiting(set);
+		batch->nr_waiting++;
 	}
-	__pinpage_complete(batch);
-	return nr;
-}
-
-/* Of one folio, which is not cut into batches: 0, or -EBUSY and in @refused. */
-int __pinpage_prepare_folio(struct pinpage_batch **batchp, struct folio *folio,
-			    struct list_head *refused, enum migrate_mode mode,
-			    int reason)
-{
-	struct list_head *prev = folio->lru.prev;
-	LIST_HEAD(one);
-	int failed = 0;
-
-	list_move(&folio->lru, &one);
-	if (__pinpage_prepare(batchp, &one, refused, mode, reason, &failed))
-		return -EBUSY;
-	list_move(&folio->lru, prev);
-	return 0;
-}
-
-/* Tell the owner about the items of one call; they end where @end says. */
-static void call_complete(struct pinpage_batch *batch,
-			  struct pinpage_set *set, u32 item, u32 end)
-{
-	unsigned int noio = memalloc_noio_save();
-
-	pinpage_callback_enter();
-	set->system->ops->complete(set, batch->items + item, end - item);
-	pinpage_callback_exit();
-	memalloc_noio_restore(noio);
 }
 
 /* Where is the claimed slot now? Nobody but this task moves it. */
@@ -602,167 +754,400 @@ static unsigned int find_new(struct pinpage_item *item,
 {
 	unsigned long pfn = slot_pfn(slot);
 
+	item->new = NULL;
 	if (pfn == page_to_pfn(item->page))
 		return 0;
 	item->new = pfn_to_page(pfn);
 	return item->nr;
 }
 
-static void complete_group(struct pinpage_batch *batch,
-			   struct pinpage_group *group)
+static void call_complete(struct pinpage_batch *batch,
+			  struct pinned_owner *owner, unsigned int moved)
 {
-	u32 end = group->start + group->nr;
-	unsigned int moved = 0, pages;
-	u32 from, to, i;
+	struct pinpage_set *set = owner->set;
+	ktime_t end;
+	u64 pause;
 
-	for (from = group->start; from < end; from = to) {
-		to = from + 1;
-		if (!claim_of(batch, from)->call)
-			continue;
-		while (to < end && claim_of(batch, to)->prepared &&
-		       !claim_of(batch, to)->call)
-			to++;
-		for (i = from, pages = 0; i < to; i++)
-			pages += find_new(&batch->items[i],
-					  claim_of(batch, i)->slot);
-		trace_pinpage_complete(group->set->system->name, to - from,
-				       pages);
-		call_complete(batch, group->set, from, to);
-		moved += pages;
-	}
+	pinpage_callback_enter();
+	set->system->ops->complete(set, batch->items + owner->start, owner->nr);
+	pinpage_callback_exit();
+	end = ktime_get();
+	pause = owner->quiet ? ktime_to_ns(ktime_sub(end, owner->quiet)) : 0;
+	trace_pinpage_complete(set->system->name, owner->nr, moved,
+			       ktime_to_ns(ktime_sub(end, set->began)), pause);
+	if (owner->quiet)
+		pinpage_count_pause(set->system, pause);
 	if (moved)
-		pinpage_count(group->set, PINPAGE_STAT_MOVED, moved);
+		pinpage_count(set, PINPAGE_STAT_MOVED, moved);
 }
 
-/**
- * __pinpage_complete - a migration batch is over
- * @batch: from __pinpage_prepare()
- *
- * Context: as __pinpage_prepare(). The folios that have moved are on the LRU.
- */
-void __pinpage_complete(struct pinpage_batch *batch)
+/* All is done about the folios of @owner: it goes on. */
+static void complete_owner(struct pinpage_batch *batch,
+			   struct pinned_owner *owner)
 {
+	struct pinned_claim *claim;
+	unsigned int moved = 0;
+	u32 c;
+
+	for (c = owner->head; c != NONE; c = claim->next) {
+		claim = &batch->claims[c];
+		if (owner->nr && claim->item != NONE)
+			moved += find_new(&batch->items[claim->item],
+					  claim->slot);
+	}
+	if (owner->nr && owner->state != OWNER_REFUSED)
+		call_complete(batch, owner, moved);
+	for (c = owner->head; c != NONE; c = batch->claims[c].next)
+		pinpage_index_unclaim(batch->claims[c].slot);
+	owner->state = OWNER_DONE;
+	pinpage_pause_close(owner->set);
+	pinpage_set_put(owner->set);
+}
+
+/* What @owner was asked about is known, or it need not be asked. */
+static void complete_if_done(struct pinpage_batch *batch,
+			     struct pinned_owner *owner)
+{
+	if (owner->state == OWNER_DONE || owner->state == OWNER_NEW ||
+	    owner->pending)
+		return;
+	batch->nr_waiting -= owner->state == OWNER_WAITING;
+	complete_owner(batch, owner);
+}
+
+/* Move the folios whose owners are all quiet. */
+static void move_ready(struct pinpage_batch *batch)
+{
+	struct pinned_folio *f;
 	u32 i;
 
-	current->pinpage_batch = batch->outer;
-	/* Last asked, first told: like locks. */
-	for (i = batch->nr_groups; i--;)
-		complete_group(batch, &batch->groups[i]);
-	/* Pairs with the barrier in claim_folio(). */
-	smp_mb();
-	for (i = 0; i < batch->nr_claims; i++)
-		slot_unclaim(batch->claims[i].slot);
-	for (i = 0; i < batch->nr_groups; i++)
-		pinpage_set_put(batch->groups[i].set);
-	free_batch(batch);
+	pinpage_move_folios(batch);
+	for (i = 0; i < batch->nr_ready; i++) {
+		f = &batch->folios[batch->ready[i]];
+		finish_folio(batch, f, !f->err ? FOLIO_MOVED :
+				       f->err == -EAGAIN ? FOLIO_TRY :
+							   FOLIO_STAYS);
+	}
+	batch->nr_ready = 0;
 }
 
-/*
- * The first claim on @folio of the batch that this task is in, or NULL. Folios
- * move in the order in which they were claimed, over and over, so that the
- * search ends where it begins.
- */
-static struct pinpage_claim *find_claim(struct folio *folio)
-{
-	struct pinpage_batch *batch = current->pinpage_batch;
-	u32 i, c;
+#define for_each_sibling(batch, owner, first)				\
+	for ((owner) = (first); (owner);				\
+	     (owner) = (owner)->sibling == NONE ? NULL :		\
+		       &(batch)->owners[(owner)->sibling])
 
-	if (!batch)
-		return NULL;
-	c = batch->cursor;
-	for (i = 0; i < batch->nr_claims; i++, c++) {
-		if (c >= batch->nr_claims)
-			c = 0;
-		if (batch->claims[c].folio != folio)
+/*
+ * Ask a component, those who refused lately first, move what can be, and have
+ * those go on who need not wait for another one.
+ */
+static void ask_component(struct pinpage_batch *batch,
+			  struct pinned_owner *first)
+{
+	struct pinned_owner *owner;
+	int doubtful;
+
+	for (doubtful = 1; doubtful >= 0; doubtful--)
+		for_each_sibling(batch, owner, first)
+			if (owner->state == OWNER_NEW &&
+			    doubtful == !!READ_ONCE(owner->set->vain))
+				ask_owner(batch, owner);
+	move_ready(batch);
+	for_each_sibling(batch, owner, first)
+		complete_if_done(batch, owner);
+}
+
+static bool set_is_leaving(struct pinpage_set *set)
+{
+	return atomic_read(&set->moves) < 0;
+}
+
+/* Whose time has come, one way or the other? Returns when to look again. */
+static ktime_t look_at_waiting(struct pinpage_batch *batch)
+{
+	bool wait = may_wait(batch) && !fatal_signal_pending(current);
+	ktime_t now = ktime_get(), next = KTIME_MAX;
+	struct pinned_owner *owner;
+
+	for_each_owner(batch, owner) {
+		if (owner->state != OWNER_WAITING)
 			continue;
-		c = batch->claims[c].first;
-		batch->cursor = c;
-		return &batch->claims[c];
+		/* Pairs with set_quiet(): what the last user has done. */
+		if (smp_load_acquire(&owner->set->state) == PAUSE_QUIET)
+			owner_is_quiet(batch, owner);
+		else if (!wait || !owner->patient || set_is_leaving(owner->set))
+			give_up(batch, owner, false);
+		else if (!ktime_before(now, owner->limit))
+			give_up(batch, owner, true);
+		else
+			next = min(next, owner->limit);
 	}
-	return NULL;
+	return next;
 }
 
-/* References on @folio that are sure to go with it. */
-int __pinpage_expected_refs(struct folio *folio)
+static void wait_for_news(struct pinpage_batch *batch, ktime_t until)
 {
-	struct pinpage_claim *claim = find_claim(folio);
+	ktime_t left = ktime_sub(until, ktime_get());
 
-	return claim && !claim->refused ? claim->refs : 0;
-}
-
-/* Hand @refs references and pins over. dst first: there is no moment without */
-static void move_refs(struct folio *dst, struct folio *src, int refs, int pins)
-{
-	/* Flags change that share a word with the number of the node. */
-	struct pglist_data *from = data_race(folio_pgdat(src));
-	/* As above. */
-	struct pglist_data *to = data_race(folio_pgdat(dst));
-
-	folio_ref_add(dst, refs);
-	if (folio_has_pincount(dst))
-		atomic_add(pins, &dst->_pincount);
-	if (to != from) {
-		mod_node_page_state(to, NR_FOLL_PIN_ACQUIRED, pins);
-		mod_node_page_state(from, NR_FOLL_PIN_RELEASED, pins);
-	}
-	if (folio_has_pincount(src))
-		atomic_sub(pins, &src->_pincount);
-	folio_ref_sub(src, refs);
-}
-
-/*
- * A pinned anonymous page is exclusive for as long as it is pinned. Unmapping
- * has left the mark on @src: its entry may be zapped before it is restored. The
- * first page's stands for all of a folio that is mapped as a whole, and is as
- * good as its own for any other page that GUP has pinned.
- */
-static void move_exclusive(struct folio *dst, struct folio *src)
-{
-	long i, nr = folio_nr_pages(src);
-
-	/* folio_migrate_flags() has brought that of the first page. */
-	if (nr == 1 || !folio_test_anon(dst) || folio_test_hugetlb(src) ||
-	    PageAnonExclusive(&dst->page))
+	if (left <= 0 || until == KTIME_MAX)
 		return;
-	for (i = 1; i < nr; i++)
-		if (PageAnonExclusive(folio_page(src, i)))
-			SetPageAnonExclusive(folio_page(dst, i));
+	wait_event_killable_timeout(batch->wait, READ_ONCE(batch->news),
+				    nsecs_to_jiffies(left) + 1);
+}
+
+/* All owners that need time, at the same time. */
+static void wait_for_owners(struct pinpage_batch *batch)
+{
+	struct pinned_owner *owner;
+	ktime_t until;
+
+	while (batch->nr_waiting) {
+		/* Pairs with pinpage_batch_wake(): news first, then the look. */
+		smp_store_mb(batch->news, false);
+		until = look_at_waiting(batch);
+		move_ready(batch);
+		for_each_owner(batch, owner)
+			complete_if_done(batch, owner);
+		if (batch->nr_waiting)
+			wait_for_news(batch, until);
+	}
+}
+
+/* Link the owners of each component: leaders come first. */
+static void link_siblings(struct pinpage_batch *batch)
+{
+	struct pinned_owner *owner, *leader;
+	u32 o;
+
+	for (o = 0; o < batch->nr_owners; o++) {
+		owner = &batch->owners[o];
+		owner->leader = leader_of(batch, o);
+		if (owner->leader == o)
+			continue;
+		leader = &batch->owners[owner->leader];
+		owner->sibling = leader->sibling;
+		leader->sibling = o;
+	}
+}
+
+/* Ask all whose slots are claimed, move what they let go, have them go on. */
+static void ask_owners(struct pinpage_batch *batch)
+{
+	u32 o;
+
+	batch->nr_items = 0;
+	batch->nr_waiting = 0;
+	link_siblings(batch);
+	pinpage_move_enter();
+	for (o = 0; o < batch->nr_owners; o++)
+		if (batch->owners[o].leader == o)
+			ask_component(batch, &batch->owners[o]);
+	wait_for_owners(batch);
+	pinpage_move_exit();
+}
+
+/* 4. Rounds. */
+
+/* A folio is not on the list of isolated ones any more. */
+static void leave_batch(struct pinpage_batch *batch, struct pinned_folio *f)
+{
+	const struct pinpage_migration *mig = batch->mig;
+	unsigned long nr = folio_nr_pages(f->src);
+	bool thp = f->state != FOLIO_ORDINARY && !f->kernel && !folio_test_hugetlb(f->src) &&
+		   folio_test_large(f->src) && folio_test_pmd_mappable(f->src);
+
+	if (f->state == FOLIO_MOVED) {
+		*mig->nr_succeeded += nr;
+		count_vm_events(THP_MIGRATION_SUCCESS, thp);
+		pinpage_moved_away(mig, f);
+		return;
+	}
+	if (f->err == -EAGAIN && !f->asks)
+		count_folio(f->src, PINPAGE_STAT_FOREIGN);
+	free_dst(batch, f);
+	if (f->state == FOLIO_ORDINARY && !f->kernel) {
+		list_move_tail(&f->src->lru, mig->from);
+		return;
+	}
+	*mig->nr_failed += nr;
+	count_vm_events(THP_MIGRATION_FAIL, thp);
+	batch->nr_failed++;
+	/* A driver that wants its page back must not wait for other pages. */
+	if (f->kernel) {
+		list_del(&f->src->lru);
+		pinpage_putback(f->src);
+	} else {
+		list_move_tail(&f->src->lru, mig->ret);
+	}
+}
+
+/* Those that are done leave. Returns whether there are others. */
+static bool drop_folios(struct pinpage_batch *batch, bool all)
+{
+	u32 i, nr = 0;
+
+	for (i = 0; i < batch->nr_folios; i++) {
+		if (batch->folios[i].state == FOLIO_TRY && !all)
+			batch->folios[nr++] = batch->folios[i];
+		else
+			leave_batch(batch, &batch->folios[i]);
+	}
+	batch->nr_folios = nr;
+	return nr;
+}
+
+/* Until another mover's pause is over, or the time to run after it. */
+static bool wait_for_pauses(struct pinpage_batch *batch)
+{
+	ktime_t now = ktime_get(), when = batch->when;
+
+	if (!may_wait(batch) || fatal_signal_pending(current))
+		return false;
+	if (!batch->busy_until)
+		batch->busy_until = ktime_add_ms(now, PINPAGE_TIMEOUT_MAX_MS);
+	if (ktime_after(now, batch->busy_until))
+		return false;
+	when = min(when ?: ktime_add_ns(now, NSEC_PER_MSEC), batch->busy_until);
+	if (ktime_before(now, when)) {
+		set_current_state(TASK_KILLABLE);
+		schedule_hrtimeout(&when, HRTIMER_MODE_ABS);
+	}
+	return true;
+}
+
+static void run_batch(struct pinpage_batch *batch)
+{
+	int round = 0, nested;
+
+	do {
+		batch->busy = false;
+		batch->when = 0;
+		prepare_folios(batch, round && may_wait(batch));
+		for (nested = 0; nested <= 1; nested++) {
+			claim_folios(batch, nested);
+			if (batch->nr_owners)
+				ask_owners(batch);
+		}
+		if (!drop_folios(batch, false))
+			return;
+		cond_resched();
+		/* Waiting for another mover is no attempt. */
+		if (!batch->busy || !wait_for_pauses(batch))
+			round++;
+	} while (round < ROUNDS && !fatal_signal_pending(current));
+	drop_folios(batch, true);
+}
+
+/* As many of @pinned as make a batch. */
+static void cut_batch(struct pinpage_batch *batch, struct list_head *pinned)
+{
+	unsigned long nr = 0;
+	struct folio *folio;
+
+	batch->nr_folios = 0;
+	batch->busy_until = 0;
+	list_for_each_entry(folio, pinned, lru) {
+		batch->folios[batch->nr_folios++] = (struct pinned_folio) {
+			.src = folio, .state = FOLIO_TRY,
+			.kernel = pinpage_folio_kernel(folio),
+		};
+		nr += folio_nr_pages(folio);
+		if (nr >= BATCH_PAGES)
+			break;
+	}
+}
+
+/* Owners of @pinned are not asked, for want of a reason or of memory. */
+static int refuse_all(const struct pinpage_migration *mig,
+		      struct list_head *pinned)
+{
+	struct folio *folio, *next;
+	int nr = 0;
+
+	list_for_each_entry_safe(folio, next, pinned, lru) {
+		*mig->nr_failed += folio_nr_pages(folio);
+		list_move_tail(&folio->lru, mig->ret);
+		nr++;
+	}
+	return nr;
 }
 
 /**
- * __pinpage_commit - pins and slots follow a folio that has moved
- * @dst: where it is
- * @src: where it was
+ * __pinpage_migrate - migrate the flagged folios of a list
+ * @mig: what migrate_pages() was asked for
  *
- * Called after move_to_new_folio(), which has found no reference on @src but
- * the isolating one and those of claimed slots, and before page tables lead to
- * @dst. What can fail has failed.
+ * Those that can't move go to @mig->ret; kernel-owned ones are put back at once.
+ * A folio that can't have a destination stays alone: what else is on the list is
+ * no business of its.
  *
- * Context: Both folios are locked, @dst is not on the LRU. May not sleep.
+ * Context: Task context, no locks of mm/ but mmap_lock. Sleeps only as
+ * @mig->mode allows.
+ * Return: How many folios stay.
  */
-void __pinpage_commit(struct folio *dst, struct folio *src)
+int __pinpage_migrate(const struct pinpage_migration *mig)
 {
-	struct pinpage_claim *claim = find_claim(src);
+	struct pinpage_batch *batch = NULL;
+	struct folio *folio, *next;
+	LIST_HEAD(pinned);
+	int nr_failed;
+	u32 nr = 0;
 
-	/* Its references would have kept the folio where it was. */
-	if (WARN_ON_ONCE(!claim))
-		return;
-	move_exclusive(dst, src);
-	move_refs(dst, src, claim->refs, claim->pins);
-	pinpage_index_give(dst, src, pinpage_index_take(src));
-	/* It is done: nobody else who gets the page frame is meant. */
-	claim->folio = NULL;
+	list_for_each_entry_safe(folio, next, mig->from, lru) {
+		if (!folio_test_pinpage(folio))
+			continue;
+		nr++;
+		if (pinpage_folio_kernel(folio))
+			list_move(&folio->lru, &pinned);
+		else
+			list_move_tail(&folio->lru, &pinned);
+	}
+	if (list_empty(&pinned))
+		return 0;
+	if (may_ask(mig->reason))
+		batch = alloc_batch(mig, nr);
+	if (!batch)
+		return refuse_all(mig, &pinned);
+	while (!list_empty(&pinned)) {
+		cut_batch(batch, &pinned);
+		run_batch(batch);
+	}
+	nr_failed = batch->nr_failed;
+	free_batch(batch);
+	return nr_failed;
 }
 
 /*
- * A migration entry can hide a page that is pinned, which must not become
- * shared: the parent would then write to a copy, and the device to what the
- * child sees. The flag of the folio is no help, since it follows the slots
- * before the page tables do.
+ * References on @folio that are sure to go with it: those of claimed slots. The
+ * caller holds the folio lock, or has isolated the folio.
  */
-bool __pinpage_fork_waits(struct mm_struct *mm)
+int __pinpage_expected_refs(struct folio *folio)
 {
-	return test_bit(MMF_HAS_PINNED, &mm->flags);
+	struct pinpage_bucket bucket;
+	struct pinpage_slot *slot;
+	int refs = 0;
+
+	pinpage_index_lock(&bucket, folio);
+	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket))
+		if (slot_claimed(slot))
+			refs += slot_refs(slot, folio);
+	pinpage_index_unlock(&bucket);
+	return refs;
 }
 
-#include "tests/migrate-kunit.h"
+static struct ctl_table pinpage_sysctls[] = {
+	{
+		.procname	= "pinpage_compaction",
+		.data		= &sysctl_compaction,
+		.maxlen		= sizeof(int),
+		.mode		= 0644,
+		.proc_handler	= proc_dointvec_minmax,
+		.extra1		= SYSCTL_ZERO,
+		.extra2		= SYSCTL_ONE,
+	},
+};
+
+static int __init pinpage_sysctl_init(void)
+{
+	register_sysctl_init("vm", pinpage_sysctls);
+	return 0;
+}
+late_initcall(pinpage_sysctl_init);

@@ -32,7 +32,7 @@ void __pinpage_count_refs(struct folio *folio, struct pinpage_refs *pins)
 		pins->slots++;
 		pins->refs += slot_refs(slot, folio);
 		pins->kernel |= !!(slot_set(slot)->flags & PINPAGE_KERNEL);
-		pins->refused |= slot_refused(slot);
+		pins->refused |= !!READ_ONCE(slot_set(slot)->vain);
 	}
 	pinpage_index_unlock(&bucket);
 }
@@ -77,7 +77,7 @@ static struct pinpage_set *get_owner(struct folio *folio, unsigned int n,
 	slot = nth_slot(&bucket, n);
 	if (slot) {
 		set = slot_set(slot);
-		*refused = slot_refused(slot);
+		*refused = READ_ONCE(set->vain);
 		if (!pinpage_set_get(set))
 			set = ERR_PTR(-EBUSY);
 	}

@@ -61,26 +61,35 @@ TRACE_EVENT(pinpage_prepare,
 		  __entry->ret)
 );
 
-/* An owner is told to go on: @moved pages are elsewhere now. */
+/*
+ * An owner is told to go on: @moved pages are elsewhere now. It was asked @asked
+ * ns ago, and has been quiet for @paused ns; 0: it did not become quiet.
+ */
 TRACE_EVENT(pinpage_complete,
-	TP_PROTO(const char *system, unsigned int nr, unsigned int moved),
+	TP_PROTO(const char *system, unsigned int nr, unsigned int moved,
+		 u64 asked, u64 paused),
 
-	TP_ARGS(system, nr, moved),
+	TP_ARGS(system, nr, moved, asked, paused),
 
 	TP_STRUCT__entry(
 		__string(system, system)
 		__field(unsigned int, nr)
 		__field(unsigned int, moved)
+		__field(u64, asked)
+		__field(u64, paused)
 	),
 
 	TP_fast_assign(
 		__assign_str(system);
 		__entry->nr = nr;
 		__entry->moved = moved;
+		__entry->asked = asked;
+		__entry->paused = paused;
 	),
 
-	TP_printk("system=%s items=%u moved=%u", __get_str(system),
-		  __entry->nr, __entry->moved)
+	TP_printk("system=%s items=%u moved=%u asked_ns=%llu paused_ns=%llu",
+		  __get_str(system), __entry->nr, __entry->moved,
+		  __entry->asked, __entry->paused)
 );
 
 /* Pages of a set stay where they are, for this reason. */

@@ -224,9 +224,9 @@ TEST_F_TIMEOUT(cma, allocation_moves_nested, TEST_SECONDS)
 	expect_leaves(_metadata, self, TEST_PINPAGE_USER, 3);
 }
 
-TEST_F_TIMEOUT(cma, allocation_moves_references, TEST_SECONDS)
+TEST_F_TIMEOUT(cma, allocation_moves_set, TEST_SECONDS)
 {
-	expect_leaves(_metadata, self, TEST_PINPAGE_GET, 2);
+	expect_leaves(_metadata, self, TEST_PINPAGE_SET, 2);
 }
 
 /* What is not registered is in the way, as ever. */

@@ -28,7 +28,6 @@ static const struct {
 } kinds[] = {
 	{ "anon", ANON, TEST_PINPAGE_USER, TEST_PINPAGE_WRITE },
 	{ "anon, set", ANON, TEST_PINPAGE_SET, TEST_PINPAGE_WRITE },
-	{ "anon, references", ANON, TEST_PINPAGE_GET, TEST_PINPAGE_WRITE },
 	{ "shmem", SHMEM, TEST_PINPAGE_USER, TEST_PINPAGE_WRITE },
 	{ "memfd", SHMEM, TEST_PINPAGE_MEMFD, TEST_PINPAGE_WRITE },
 	{ "file", FILE_CACHE, TEST_PINPAGE_USER, 0 },

@@ -44,7 +44,7 @@ FIXTURE_VARIANT(lifetime) {
 FIXTURE_VARIANT_ADD(lifetime, anon) { .anon = true, .kind = TEST_PINPAGE_USER };
 FIXTURE_VARIANT_ADD(lifetime, anon_set) { .anon = true, .kind = TEST_PINPAGE_SET };
 FIXTURE_VARIANT_ADD(lifetime, shmem) { .kind = TEST_PINPAGE_USER };
-FIXTURE_VARIANT_ADD(lifetime, shmem_get) { .kind = TEST_PINPAGE_GET };
+FIXTURE_VARIANT_ADD(lifetime, shmem_set) { .kind = TEST_PINPAGE_SET };
 FIXTURE_VARIANT_ADD(lifetime, file) { .kind = TEST_PINPAGE_SET, .disk = true };
 
 static char *map_it(bool anon, int backing)

@@ -42,10 +42,6 @@ FIXTURE_VARIANT_ADD(move, anon_set) {
 	.memory = ANON, .kind = TEST_PINPAGE_SET, .flags = TEST_PINPAGE_WRITE,
 };
 
-FIXTURE_VARIANT_ADD(move, anon_get) {
-	.memory = ANON, .kind = TEST_PINPAGE_GET, .flags = TEST_PINPAGE_WRITE,
-};
-
 FIXTURE_VARIANT_ADD(move, shmem) {
 	.memory = SHMEM, .kind = TEST_PINPAGE_USER, .flags = TEST_PINPAGE_WRITE,
 };
@@ -54,8 +50,8 @@ FIXTURE_VARIANT_ADD(move, shmem_memfd) {
 	.memory = SHMEM, .kind = TEST_PINPAGE_MEMFD, .flags = TEST_PINPAGE_WRITE,
 };
 
-FIXTURE_VARIANT_ADD(move, shmem_get) {
-	.memory = SHMEM, .kind = TEST_PINPAGE_GET, .flags = TEST_PINPAGE_WRITE,
+FIXTURE_VARIANT_ADD(move, shmem_set) {
+	.memory = SHMEM, .kind = TEST_PINPAGE_SET, .flags = TEST_PINPAGE_WRITE,
 };
 
 FIXTURE_VARIANT_ADD(move, file_readonly) {

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/mempolicy.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,16 +40,26 @@ static int do_ioctl(int fd, unsigned long cmd, void *arg)
 	return ioctl(fd, cmd, arg) < 0 ? -errno : 0;
 }
 
+unsigned int dev_user;
+
+/* The thread alone, and its real user alone: it may do what it could. */
+static void become(unsigned int user)
+{
+	syscall(__NR_setresuid, user, -1, -1);
+}
+
 int dev_pin(int fd, struct test_pinpage_pin pin)
 {
+	int ret;
+
 	/* The machine under the test may stop for longer than a device may. */
 	if (!pin.timeout_ms && pin.kind <= TEST_PINPAGE_KERNEL)
 		pin.timeout_ms = PATIENT_MS;
-	int ret;
-
 	if (!pin.stride)
 		pin.stride = 1;
+	become(dev_user ? dev_user : FIRST_USER + getpid());
 	ret = do_ioctl(fd, TEST_PINPAGE_PIN, &pin);
+	become(0);
 	return ret ? ret : (int)pin.id;
 }
 
@@ -125,6 +136,13 @@ int dev_policy(int fd, struct test_pinpage_policy policy)
 	return do_ioctl(fd, TEST_PINPAGE_POLICY, &policy);
 }
 
+int dev_quiet(int fd, int id)
+{
+	uint32_t arg = id;
+
+	return do_ioctl(fd, TEST_PINPAGE_QUIET, &arg);
+}
+
 struct test_pinpage_counters dev_count(int fd, int id)
 {
 	struct test_pinpage_counters count = { .id = id };
@@ -178,8 +196,44 @@ int dev_misuse(int fd, unsigned int misuse)
 
 bool account_balanced(const struct test_pinpage_counters *c)
 {
-	return !c->violations && !c->paused && !c->in_prepare && !c->in_complete &&
+	return !c->violations && !c->paused && !c->open && !c->in_complete &&
 	       c->prepares == c->completes + c->refused;
+}
+
+static void *move_once(void *arg)
+{
+	struct one_move *m = arg;
+
+	m->there = move_to(0, m->at, m->pages, m->node);
+	__atomic_store_n(&m->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+int start_move(struct one_move *m, void *at, size_t pages, int node)
+{
+	*m = (struct one_move){ .at = at, .pages = pages, .node = node };
+	return pthread_create(&m->thread, NULL, move_once, m);
+}
+
+bool move_is_over(struct one_move *m)
+{
+	return __atomic_load_n(&m->done, __ATOMIC_ACQUIRE);
+}
+
+size_t end_move(struct one_move *m)
+{
+	pthread_join(m->thread, NULL);
+	return m->there;
+}
+
+bool wait_open(int fd, int id, struct one_move *m)
+{
+	while (!move_is_over(m)) {
+		if (dev_count(fd, id).open)
+			return true;
+		sched_yield();
+	}
+	return false;
 }
 
 void *map_anon(size_t pages)
@@ -426,7 +480,7 @@ void stop_mover(struct mover *m)
 
 size_t move_patiently(void *at, size_t pages)
 {
-	int to = !node_of(at), tries = 100;
+	int to = !node_of(at), tries = 500;
 	size_t moved;
 
 	do {

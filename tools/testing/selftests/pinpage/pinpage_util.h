@@ -26,8 +26,16 @@
 /* The device; -1 with a reason to skip. */
 int device_open(char *why, size_t len);
 
-/* A set that does not say how long its prepare() may take gets PATIENT_MS. */
-#define PATIENT_MS	60000
+/* A set that does not say how long it takes to become quiet gets the most. */
+#define PATIENT_MS	1000
+
+/*
+ * Who pins. Somebody who was waited for in vain is not waited for again for a
+ * while, by user and system: with 0, each process is a user of its own.
+ */
+#define FIRST_USER	20000
+
+extern unsigned int dev_user;
 
 int dev_pin(int fd, struct test_pinpage_pin pin);
 int dev_pin_range(int fd, int kind, void *at, size_t pages, int flags, int system);
@@ -38,6 +46,8 @@ int dev_fill(int fd, int id, size_t pages, uint64_t seed);
 int64_t dev_check(int fd, int id, size_t pages, uint64_t seed);
 int64_t dev_order(int fd, int id);
 int dev_policy(int fd, struct test_pinpage_policy policy);
+/* Without a pause: nobody should care. */
+int dev_quiet(int fd, int id);
 struct test_pinpage_counters dev_count(int fd, int id);
 struct test_pinpage_place dev_place(int fd, int id, size_t page);
 /* Of the first so many pages, at once. */
@@ -102,9 +112,24 @@ int start_mover(struct mover *m, char *at, size_t pages, int pid);
 void stop_mover(struct mover *m);
 /* Move all of them to where they are not: how many have left. */
 size_t move_away(void *at, size_t pages);
+/* The same, by a thread of its own: end_move() says how many are there. */
+struct one_move {
+	pthread_t thread;
+	char *at;
+	size_t pages, there;
+	int node;
+	bool done;
+};
+
+int start_move(struct one_move *m, void *at, size_t pages, int node);
+bool move_is_over(struct one_move *m);
+size_t end_move(struct one_move *m);
+/* Until a pause of @id is open: true; or until the move is over. */
+bool wait_open(int fd, int id, struct one_move *m);
 /*
- * To the other node: how many are there. An owner has little time, and the
- * machine under the test may stop for longer: again, for some seconds.
+ * To the other node: how many are there. An owner has little time, or is not
+ * waited for, and the machine under the test may stop for longer: over and over,
+ * for ten seconds.
  */
 size_t move_patiently(void *at, size_t pages);
 int bind_here(void *at, size_t pages, int node);

@@ -149,7 +149,8 @@ static struct page *device_page(const struct test_buffer *b, unsigned long index
 /* The device has stopped to access page @index. */
 static bool page_is_quiet(const struct test_buffer *b, unsigned long index)
 {
-	return READ_ONCE(b->moves[entry_of(b, index)]) && READ_ONCE(b->pause.quiet);
+	return READ_ONCE(b->pause.quiet) && (b->flags & TEST_PINPAGE_WHOLE ||
+					     READ_ONCE(b->moves[entry_of(b, index)]));
 }
 
 /* A callback may come out of an allocation, but never where it must be short. */

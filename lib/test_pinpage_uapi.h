@@ -67,7 +67,8 @@ enum test_pinpage_kind {
 #define TEST_PINPAGE_TWICE	0x10	/* the last page is the first again */
 #define TEST_PINPAGE_BAD_FLAGS	0x20	/* flags that pinpage doesn't know */
 #define TEST_PINPAGE_HUGE	0x40	/* USER: the device maps huge pages only */
-#define TEST_PINPAGE_PIN_FLAGS	0x7f
+#define TEST_PINPAGE_WHOLE	0x80	/* all of it waits while a part is quiet */
+#define TEST_PINPAGE_PIN_FLAGS	0xff
 
 /*
  * Make a buffer of one page in each @stride pages of [@addr, @addr + @len).

@@ -424,25 +424,33 @@ int node_of(const void *at)
 	return do_move_pages(0, 1, &page, NULL, &status) ? -errno : status;
 }
 
-size_t move_to(int pid, void *at, size_t pages, int node)
+size_t move_list(int pid, void **at, size_t pages, int node)
 {
 	int *nodes = calloc(pages, sizeof(*nodes));
 	int *status = calloc(pages, sizeof(*status));
-	void **pages_at = calloc(pages, sizeof(*pages_at));
 	size_t i, there = 0;
 
-	for (i = 0; i < pages && nodes && status && pages_at; i++) {
-		pages_at[i] = (char *)at + i * PAGE;
+	for (i = 0; i < pages && nodes && status; i++)
 		nodes[i] = node;
-	}
 	/* What it says of pages that failed is not exact: ask. */
-	do_move_pages(pid, pages, pages_at, nodes, status);
-	if (!do_move_pages(pid, pages, pages_at, NULL, status))
+	do_move_pages(pid, pages, at, nodes, status);
+	if (!do_move_pages(pid, pages, at, NULL, status))
 		for (i = 0; i < pages; i++)
 			there += status[i] == node;
 	free(nodes);
 	free(status);
-	free(pages_at);
+	return there;
+}
+
+size_t move_to(int pid, void *at, size_t pages, int node)
+{
+	void **list = calloc(pages, sizeof(*list));
+	size_t i, there;
+
+	for (i = 0; list && i < pages; i++)
+		list[i] = (char *)at + i * PAGE;
+	there = list ? move_list(pid, list, pages, node) : 0;
+	free(list);
 	return there;
 }
 
@@ -722,6 +730,20 @@ static void let_all_fail(void)
 		snprintf(path, sizeof(path), "/sys/kernel/debug/%s", settings[i][0]);
 		write_text(path, settings[i][1]);
 	}
+}
+
+bool fail_order(int order)
+{
+	char text[16];
+
+	let_all_fail();
+	snprintf(text, sizeof(text), "%d", order > 0 ? order : 0);
+	write_text("/sys/kernel/debug/fail_page_alloc/min-order", text);
+	write_text("/sys/kernel/debug/fail_page_alloc/task-filter", order > 0 ? "Y" : "N");
+	write_text("/sys/kernel/debug/fail_page_alloc/times", "-1");
+	write_text("/proc/thread-self/make-it-fail", order > 0 ? "1" : "0");
+	return !write_text("/sys/kernel/debug/fail_page_alloc/probability",
+			   order > 0 ? "100" : "0");
 }
 
 int open_fail_nth(void)

@@ -16,6 +16,9 @@
 #define PAGE		((size_t)4096)
 #define PAGEBLOCK	512			/* pages */
 
+/* include/uapi/linux/kernel-page-flags.h */
+#define KPF_HWPOISON	19
+
 /* include/linux/kernel-page-flags.h, which is not exported */
 #define KPF_PINPAGE	43
 
@@ -98,6 +101,7 @@ bool have_two_nodes(void);
 int node_of(const void *at);
 /* Move by move_pages(2), wherever they are: how many are on @node afterwards. */
 size_t move_to(int pid, void *at, size_t pages, int node);
+size_t move_list(int pid, void **at, size_t pages, int node);
 /* A thread that moves pages from node to node, as fast as it can. */
 struct mover {
 	pthread_t thread;
@@ -152,6 +156,8 @@ int contig_take(int fd, uint64_t pfn, uint64_t pages, bool in_cma);
 /* Move a page of ours to a place in the largest area. */
 int contig_place(int fd, void *at, uint64_t pfn);
 
+/* This task gets no memory of that order, or more, until it is 0; false: it can't be so. */
+bool fail_order(int order);
 /* To be opened before anything fails, since that needs memory as well. */
 int open_fail_nth(void);
 /* The @n-th allocation of this task from now on fails, once; 0: none does. */

@@ -5,29 +5,34 @@
  * It registers some pinpage systems. Userspace has it pin pages as a buffer of
  * one of them, and reads and writes through the "device", which knows the pages
  * only by its own array of page pointers. prepare() pauses pages of the array,
- * complete() repoints and resumes them; a device access to a paused page waits.
- * What userspace asks for is in test_pinpage_uapi.h.
+ * complete() repoints and resumes them; a device access to a page that is quiet
+ * waits. What userspace asks for is in test_pinpage_uapi.h.
  *
  * The callbacks watch the contract of pinpage.h as well. Each breach is counted
  * and warned about.
  *
  * Locking: file->lock protects the buffers' ids and is held over no call into
- * pinpage. buffer->lock protects pages[], moves[], policy and counters; it nests
- * in nothing, nothing nests in it, and no memory is allocated under it, so that
- * the callbacks may take it. A device access to one page is atomic under it.
+ * pinpage but pinpage_quiet(). buffer->lock protects pages[], moves[], the pause,
+ * policy and counters. It is taken by a timer in interrupt context as well, and no
+ * memory is allocated under it, so that the callbacks may take it. A device access
+ * to one page is atomic under it.
  */
-#include <linux/bitfield.h>
+#include <linux/buffer_head.h>
+#include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/highmem.h>
+#include <linux/hrtimer.h>
 #include <linux/kref.h>
+#include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pagemap.h>
 #include <linux/pinpage.h>
-#include <linux/sched/mm.h>
+#include <linux/rmap.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -68,6 +73,22 @@ struct test_file {
 	struct xarray buffers;
 };
 
+/*
+ * One call of prepare() that did not refuse, until complete(); and the last one
+ * before it, to see that the set has run for as long as that has lasted.
+ */
+struct test_pause {
+	bool open;
+	bool quiet;
+	unsigned int nr;		/* items */
+	struct task_struct *task;	/* never dereferenced */
+	ktime_t began;
+	ktime_t due;			/* quiet then; 0: when told */
+	ktime_t quieted;
+	ktime_t ended;
+	ktime_t lasted;
+};
+
 struct test_buffer {
 	struct pinpage_set set;
 	struct kref ref;
@@ -75,42 +96,33 @@ struct test_buffer {
 	u32 id;
 	u32 kind;
 	u32 flags;
+	nodemask_t nodes;
 	bool dead;			/* the device has let go */
+	bool cleared;			/* and is not in pinpage any more */
 	unsigned long nr;
 	unsigned long entry;		/* pages that the device maps by one entry */
 	bool mapped;			/* its table is complete */
 	struct page **pages;		/* the device's view, at each entry */
-	u64 *moves;			/* likewise; 0: it runs */
+	struct page **moves;		/* where it goes; NULL: it runs */
 	/* KERNEL: the owner that the pages' private, index, mapping speak of. */
 	struct test_buffer *origin;
 	unsigned long origin_first;
 	struct address_space *mapping;
 
+	/* What others wait for: held by a task that does nothing else. */
+	struct task_struct *holder;
+	struct completion taken;
+	int held;			/* 0, or why not */
+	struct rw_semaphore *rwsem;
+
 	spinlock_t lock;		/* see above */
-	wait_queue_head_t wait;		/* pages that resume, policies, death */
-	u32 seq;
+	wait_queue_head_t wait;		/* pages that resume, death */
+	struct test_pause pause;
+	struct hrtimer timer;		/* the pause is quiet */
 	struct test_pinpage_policy policy;
 	struct test_pinpage_counters count;
 	atomic64_t violations;
 };
-
-/*
- * A page that is paused carries which prepare() paused it, so that complete()
- * can tell whether it is called with what prepare() was called with: a running
- * number, the task, the number of items, and whether the task may sleep.
- */
-#define MOVE_ID		GENMASK_ULL(63, 32)
-#define MOVE_TASK	GENMASK_ULL(31, 12)
-#define MOVE_ITEMS	GENMASK_ULL(11, 1)
-#define MOVE_SLEEPS	BIT_ULL(0)
-
-static u64 move_token(u32 seq, unsigned int nr, enum migrate_mode mode)
-{
-	return FIELD_PREP(MOVE_ID, seq) |
-	       FIELD_PREP(MOVE_TASK, current->pid & 0xfffff) |
-	       FIELD_PREP(MOVE_ITEMS, nr & 0x7ff) |
-	       FIELD_PREP(MOVE_SLEEPS, mode != MIGRATE_ASYNC);
-}
 
 static bool count_breach(struct test_buffer *b)
 {
@@ -134,13 +146,21 @@ static struct page *device_page(const struct test_buffer *b, unsigned long index
 	return nth_page(b->pages[entry_of(b, index)], index & (b->entry - 1));
 }
 
-/* Nothing is held, and no allocation may start I/O. */
+/* The device has stopped to access page @index. */
+static bool page_is_quiet(const struct test_buffer *b, unsigned long index)
+{
+	return READ_ONCE(b->pause.quiet) && (b->flags & TEST_PINPAGE_WHOLE ||
+					     READ_ONCE(b->moves[entry_of(b, index)]));
+}
+
+/* A callback may come out of an allocation, but never where it must be short. */
 static void check_context(struct test_buffer *b)
 {
-	if (IS_ENABLED(CONFIG_PREEMPT_COUNT) && !preemptible())
+	if (!in_task() || irqs_disabled() ||
+	    (IS_ENABLED(CONFIG_PREEMPT_COUNT) && !preemptible()))
 		breach(b, "callback in atomic context");
-	if (!(current->flags & PF_MEMALLOC_NOIO))
-		breach(b, "callback outside of memalloc_noio");
+	if (READ_ONCE(b->cleared))
+		breach(b, "callback for a set that is cleared");
 }
 
 static __always_inline bool item_in_range(struct test_buffer *b, const struct pinpage_item *item)
@@ -149,6 +169,53 @@ static __always_inline bool item_in_range(struct test_buffer *b, const struct pi
 		return true;
 	breach(b, "pages %lu+%u of %lu", item->index, item->nr, b->nr);
 	return false;
+}
+
+/* May @item go where prepare() is told that it will? */
+static void check_destination(struct test_buffer *b, const struct pinpage_item *item)
+{
+	struct folio *folio;
+
+	if (!item->new || item->new == item->page) {
+		breach(b, "page %lu has no destination", item->index);
+		return;
+	}
+	folio = page_folio(item->new);
+	if (folio_page_idx(folio, item->new) + item->nr > folio_nr_pages(folio) ||
+	    !folio_ref_count(folio) || folio_test_pinpage(folio))
+		breach(b, "page %lu can't go to pfn %#lx", item->index,
+		       page_to_pfn(item->new));
+	if (b->set.limit &&
+	    PFN_PHYS(page_to_pfn(item->new) + item->nr) - 1 > b->set.limit)
+		breach(b, "page %lu is to go above the limit", item->index);
+	if (b->set.nodes && !node_isset(page_to_nid(item->new), *b->set.nodes))
+		breach(b, "page %lu is to go to node %d", item->index,
+		       page_to_nid(item->new));
+}
+
+static void check_items(struct test_buffer *b, const struct pinpage_item *items,
+			unsigned int nr)
+{
+	unsigned int i;
+
+	if (!nr || nr > TEST_BATCH)
+		breach(b, "%u items in a batch", nr);
+	for (i = 0; i < nr; i++)
+		if (item_in_range(b, &items[i]))
+			check_destination(b, &items[i]);
+}
+
+/* One pause at a time, and none right after another. */
+static void check_pause(struct test_buffer *b)
+{
+	struct test_pause *p = &b->pause;
+
+	if (p->open)
+		breach(b, "prepare() while a pause is open");
+	else if (ktime_before(ktime_get(), ktime_add(p->ended, p->lasted)))
+		breach(b, "prepare() %lld ns after a pause of %lld ns",
+		       ktime_to_ns(ktime_sub(ktime_get(), p->ended)),
+		       ktime_to_ns(p->lasted));
 }
 
 static bool items_overlap(const struct pinpage_item *items, unsigned int nr,
@@ -180,60 +247,55 @@ static bool parts_of_entries(const struct test_buffer *b,
 }
 
 static int refuse(struct test_buffer *b, const struct pinpage_item *items,
-		  unsigned int nr, enum migrate_mode mode)
+		  unsigned int nr)
 {
 	struct test_pinpage_policy *p = &b->policy;
 
-	if (parts_of_entries(b, items, nr))
+	if (parts_of_entries(b, items, nr) ||
+	    items_overlap(items, nr, p->busy_first, p->busy_nr))
 		return -EBUSY;
-	if (items_overlap(items, nr, p->busy_first, p->busy_nr))
-		return -EAGAIN;
 	if (p->refusals) {
 		p->refusals--;
 		return p->refusal;
 	}
-	if (mode == MIGRATE_ASYNC && (p->mode > 0 || p->prepare_ms || p->hold))
-		return -EAGAIN;
-	if (mode == MIGRATE_SYNC_LIGHT && p->mode > 1)
-		return -EAGAIN;
 	return 0;
 }
 
-static void pause_item(struct test_buffer *b, const struct pinpage_item *item,
-		       u64 token)
+static void pause_item(struct test_buffer *b, const struct pinpage_item *item)
 {
 	unsigned long i;
 
 	if (!item_in_range(b, item))
 		return;
-	if (item->new)
-		breach(b, "prepare() of a page that moved already");
 	for (i = 0; i < item->nr; i += b->entry) {
 		if (b->moves[item->index + i])
 			breach(b, "page %lu paused twice", item->index + i);
 		if (b->pages[item->index + i] != nth_page(item->page, i))
 			breach(b, "page %lu is not the device's", item->index + i);
-		b->moves[item->index + i] = token;
+		b->moves[item->index + i] = nth_page(item->new, i);
 	}
 	b->count.paused += item->nr;
 }
 
-static void resume_item(struct test_buffer *b, const struct pinpage_item *item,
-			u64 token)
+static void resume_item(struct test_buffer *b, const struct pinpage_item *item)
 {
-	unsigned long i;
+	unsigned long i, at;
 
 	if (!item_in_range(b, item))
 		return;
 	for (i = 0; i < item->nr; i += b->entry) {
-		if (b->moves[item->index + i] != token)
-			breach(b, "page %lu: complete() without its prepare()",
-			       item->index + i);
-		if (b->pages[item->index + i] != nth_page(item->page, i))
-			breach(b, "page %lu is not the device's", item->index + i);
+		at = item->index + i;
+		if (!b->moves[at])
+			breach(b, "page %lu: complete() without its prepare()", at);
+		if (b->pages[at] != nth_page(item->page, i))
+			breach(b, "page %lu is not the device's", at);
+		if (item->new && b->moves[at] != nth_page(item->new, i))
+			breach(b, "page %lu is not where it was to go", at);
+		if (item->new && !b->pause.quiet)
+			breach(b, "page %lu has moved before it was quiet", at);
 		if (item->new)
-			b->pages[item->index + i] = nth_page(item->new, i);
-		b->moves[item->index + i] = 0;
+			b->pages[at] = nth_page(item->new, i);
+		b->moves[at] = NULL;
 	}
 	b->count.paused -= item->nr;
 	if (item->new)
@@ -242,98 +304,112 @@ static void resume_item(struct test_buffer *b, const struct pinpage_item *item,
 		b->count.stayed += item->nr;
 }
 
-static void resume_items(struct test_buffer *b, const struct pinpage_item *items,
-			 unsigned int nr)
-{
-	u64 token = 0;
-	unsigned int i;
-
-	if (nr && items[0].index < b->nr)
-		token = b->moves[entry_of(b, items[0].index)];
-	if (!token || FIELD_GET(MOVE_ITEMS, token) != nr ||
-	    FIELD_GET(MOVE_TASK, token) != (current->pid & 0xfffff))
-		breach(b, "complete() of %u items is not as prepare() was", nr);
-	for (i = 0; i < nr; i++)
-		resume_item(b, &items[i], token);
-}
-
-/* The paused pages drain; true if they did in time. */
-static bool drain(struct test_buffer *b, u32 ms)
-{
-	unsigned long limit;
-
-	if (ms)
-		msleep(ms);
-	if (!READ_ONCE(b->policy.hold))
-		return true;
-	limit = msecs_to_jiffies(b->set.timeout_ms ?: PINPAGE_TIMEOUT_MS) / 2;
-	return wait_event_timeout(b->wait, !READ_ONCE(b->policy.hold), limit);
-}
-
 /* What no callback should do. */
-static void take_bad_lock(struct test_buffer *b, enum migrate_mode mode)
+static void take_bad_lock(struct test_buffer *b)
 {
-	if (!READ_ONCE(b->policy.bad_lock) || mode == MIGRATE_ASYNC)
+	if (!READ_ONCE(b->policy.bad_lock))
 		return;
 	mutex_lock(&test_bad_lock);
 	mutex_unlock(&test_bad_lock);
 }
 
-/* Undo pause_item() for a prepare() that fails after all. */
-static void back_out(struct test_buffer *b, const struct pinpage_item *items,
-		     unsigned int nr)
+static void become_quiet(struct test_buffer *b)
 {
-	u64 stayed = b->count.stayed;
+	WRITE_ONCE(b->pause.quiet, true);
+	b->pause.quieted = ktime_get();
+}
 
-	resume_items(b, items, nr);
-	b->count.stayed = stayed;
+static enum hrtimer_restart quiet_fn(struct hrtimer *timer)
+{
+	struct test_buffer *b = container_of(timer, struct test_buffer, timer);
+	struct test_pause *p = &b->pause;
+	unsigned long flags;
+
+	spin_lock_irqsave(&b->lock, flags);
+	/* It may be late, and that of the next pause early. */
+	if (p->open && !p->quiet && p->due && !ktime_before(ktime_get(), p->due)) {
+		become_quiet(b);
+		pinpage_quiet(&b->set);
+	}
+	spin_unlock_irqrestore(&b->lock, flags);
+	return HRTIMER_NORESTART;
+}
+
+static int begin_pause(struct test_buffer *b, const struct pinpage_item *items,
+		       unsigned int nr)
+{
+	const struct test_pinpage_policy *policy = &b->policy;
+	struct test_pause *p = &b->pause;
+	unsigned int i;
+
+	p->open = true;
+	p->quiet = false;
+	p->nr = nr;
+	p->task = current;
+	p->began = ktime_get();
+	p->due = 0;
+	for (i = 0; i < nr; i++)
+		pause_item(b, &items[i]);
+	if (!policy->hold && !policy->early && !policy->quiet_us) {
+		become_quiet(b);
+		return 0;
+	}
+	b->count.inprogress++;
+	if (policy->early) {
+		become_quiet(b);
+		pinpage_quiet(&b->set);
+	} else if (!policy->hold) {
+		p->due = ktime_add_us(p->began, policy->quiet_us);
+		hrtimer_start(&b->timer, p->due, HRTIMER_MODE_ABS);
+	}
+	return -EINPROGRESS;
+}
+
+static void end_pause(struct test_buffer *b, unsigned int nr)
+{
+	struct test_pause *p = &b->pause;
+	u64 quiet;
+
+	if (b->count.paused)
+		breach(b, "complete() leaves %llu pages paused", b->count.paused);
+	p->ended = ktime_get();
+	p->lasted = ktime_sub(p->ended, p->began);
+	b->count.waited_ns = max_t(u64, b->count.waited_ns, p->lasted);
+	if (p->quiet) {
+		quiet = ktime_sub(p->ended, p->quieted);
+		b->count.quiet_ns += quiet;
+		b->count.longest_ns = max(b->count.longest_ns, quiet);
+	} else {
+		b->count.cancelled++;
+	}
+	p->open = false;
+	WRITE_ONCE(p->quiet, false);
 }
 
 static int test_prepare(struct pinpage_set *set, struct pinpage_item *items,
-			unsigned int nr, enum migrate_mode mode)
+			unsigned int nr)
 {
 	struct test_buffer *b = container_of(set, struct test_buffer, set);
+	unsigned long flags;
 	unsigned int i;
-	u32 slow, ms;
-	u64 token;
 	int ret;
 
-	spin_lock(&b->lock);
+	check_context(b);
+	take_bad_lock(b);
+	spin_lock_irqsave(&b->lock, flags);
 	b->count.prepares++;
 	b->count.items += nr;
-	if (nr > b->count.largest)
-		b->count.largest = nr;
-	if (!nr || nr > TEST_BATCH)
-		breach(b, "%u items in a batch", nr);
-	ret = refuse(b, items, nr, mode);
-	if (!ret) {
-		if (!++b->seq)
-			b->seq = 1;
-		token = move_token(b->seq, nr, mode);
-		for (i = 0; i < nr; i++)
-			pause_item(b, &items[i], token);
-	} else {
+	b->count.largest = max_t(u64, b->count.largest, nr);
+	for (i = 0; i < nr; i++)
+		b->count.asked += items[i].nr;
+	check_items(b, items, nr);
+	check_pause(b);
+	ret = refuse(b, items, nr);
+	if (ret)
 		b->count.refused++;
-	}
-	ms = b->policy.prepare_ms;
-	slow = !ret && (ms || b->policy.hold);
-	b->count.in_prepare += slow;
-	spin_unlock(&b->lock);
-	check_context(b);
-	take_bad_lock(b, mode);
-
-	if (slow) {
-		ret = drain(b, ms) ? 0 : -EAGAIN;
-		spin_lock(&b->lock);
-		b->count.in_prepare--;
-		if (ret) {
-			b->count.refused++;
-			back_out(b, items, nr);
-		}
-		spin_unlock(&b->lock);
-	}
-	if (ret && wq_has_sleeper(&b->wait))
-		wake_up_all(&b->wait);
+	else
+		ret = begin_pause(b, items, nr);
+	spin_unlock_irqrestore(&b->lock, flags);
 	return ret;
 }
 
@@ -341,24 +417,28 @@ static void test_complete(struct pinpage_set *set, struct pinpage_item *items,
 			  unsigned int nr)
 {
 	struct test_buffer *b = container_of(set, struct test_buffer, set);
-	u64 token = 0;
+	struct test_pause *p = &b->pause;
+	unsigned long flags;
+	unsigned int i;
 	u32 ms;
 
-	spin_lock(&b->lock);
-	b->count.completes++;
-	b->count.in_complete++;
-	if (nr && items[0].index < b->nr)
-		token = b->moves[entry_of(b, items[0].index)];
-	ms = FIELD_GET(MOVE_SLEEPS, token) ? b->policy.complete_ms : 0;
-	if (ms) {
-		spin_unlock(&b->lock);
-		msleep(ms);
-		spin_lock(&b->lock);
-	}
-	resume_items(b, items, nr);
-	b->count.in_complete--;
-	spin_unlock(&b->lock);
 	check_context(b);
+	spin_lock_irqsave(&b->lock, flags);
+	b->count.completes++;
+	if (!p->open || p->nr != nr || p->task != current)
+		breach(b, "complete() of %u items is not as prepare() was", nr);
+	ms = b->policy.complete_ms;
+	if (ms) {
+		b->count.in_complete++;
+		spin_unlock_irqrestore(&b->lock, flags);
+		mdelay(ms);
+		spin_lock_irqsave(&b->lock, flags);
+		b->count.in_complete--;
+	}
+	for (i = 0; i < nr; i++)
+		resume_item(b, &items[i]);
+	end_pause(b, nr);
+	spin_unlock_irqrestore(&b->lock, flags);
 	if (wq_has_sleeper(&b->wait))
 		wake_up_all(&b->wait);
 }
@@ -396,16 +476,19 @@ static void clear_owner_fields(struct page *page)
 
 static int refuse_migrate(struct test_buffer *b)
 {
+	unsigned long flags;
 	int ret = 0;
 
-	spin_lock(&b->lock);
+	spin_lock_irqsave(&b->lock, flags);
+	if (!b->pause.open || !b->pause.quiet || b->pause.task != current)
+		breach(b, "migrate() of pages that are not quiet");
 	if (b->policy.migrate_refusals) {
 		b->policy.migrate_refusals--;
 		ret = b->policy.migrate_refusal;
 	} else {
 		b->count.migrates++;
 	}
-	spin_unlock(&b->lock);
+	spin_unlock_irqrestore(&b->lock, flags);
 	return ret;
 }
 
@@ -417,6 +500,10 @@ static int test_migrate(struct pinpage_set *set, struct folio *dst,
 
 	if (!folio_test_locked(src) || !folio_test_locked(dst))
 		breach(b, "migrate() of unlocked folios");
+	if (folio_ref_count(src))
+		breach(b, "migrate() of a folio that others can get");
+	if (mode != MIGRATE_ASYNC)
+		breach(b, "migrate() in mode %d", mode);
 	ret = refuse_migrate(b);
 	if (ret)
 		return ret;
@@ -455,10 +542,17 @@ static bool is_registered_kind(u32 kind)
 	return kind <= TEST_PINPAGE_KERNEL;
 }
 
+/* Not the pages, but something that others wait for? */
+static bool is_held_kind(u32 kind)
+{
+	return kind >= TEST_PINPAGE_WRITEBACK;
+}
+
 static void free_buffer(struct kref *ref)
 {
 	struct test_buffer *b = container_of(ref, struct test_buffer, ref);
 
+	hrtimer_cancel(&b->timer);
 	if (b->origin && b->origin != b)
 		kref_put(&b->origin->ref, free_buffer);
 	kvfree(b->moves);
@@ -481,9 +575,16 @@ static struct test_buffer *alloc_buffer(const struct test_pinpage_pin *pin)
 	kref_init(&b->ref);
 	spin_lock_init(&b->lock);
 	init_waitqueue_head(&b->wait);
+	init_completion(&b->taken);
+	hrtimer_init(&b->timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS);
+	b->timer.function = quiet_fn;
 	b->kind = pin->kind;
 	b->flags = pin->flags;
 	b->set.timeout_ms = pin->timeout_ms;
+	b->set.limit = pin->limit;
+	b->nodes.bits[0] = pin->nodes;
+	if (pin->nodes)
+		b->set.nodes = &b->nodes;
 	b->nr = DIV_ROUND_UP_ULL(pin->len >> PAGE_SHIFT, pin->stride);
 	b->entry = pin->flags & TEST_PINPAGE_HUGE ? TEST_HUGE_PAGES : 1;
 	b->pages = kvcalloc(b->nr, sizeof(*b->pages), GFP_KERNEL);
@@ -523,31 +624,143 @@ static bool is_first_in_folio(struct test_buffer *b, unsigned long i)
 	return !i || page_folio(b->pages[i]) != page_folio(b->pages[i - 1]);
 }
 
-/* A folio under writeback is not freed, so that no reference is needed. */
-static int begin_writeback(struct test_buffer *b)
+static bool is_rmap_kind(u32 kind)
 {
-	struct folio *folio;
+	return kind == TEST_PINPAGE_ANON_VMA || kind == TEST_PINPAGE_I_MMAP;
+}
+
+static void end_hold(struct test_buffer *b, unsigned long nr)
+{
 	unsigned long i;
 
-	for (i = 0; i < b->nr; i++) {
-		folio = page_folio(b->pages[i]);
-		folio_lock(folio);
-		if (!folio_test_large(folio))
-			folio_wait_writeback(folio);
-		if (!folio->mapping || folio_test_anon(folio) ||
-		    folio_test_large(folio)) {
-			folio_unlock(folio);
-			break;
-		}
-		folio_start_writeback(folio);
-		folio_unlock(folio);
+	if (is_rmap_kind(b->kind)) {
+		if (b->rwsem)
+			up_write(b->rwsem);
+		return;
 	}
+	for (i = 0; i < nr; i++) {
+		if (b->kind == TEST_PINPAGE_WRITEBACK)
+			folio_end_writeback(page_folio(b->pages[i]));
+		else if (b->kind == TEST_PINPAGE_BUFFER)
+			unlock_buffer(folio_buffers(page_folio(b->pages[i])));
+		else if (is_first_in_folio(b, i))
+			folio_unlock(page_folio(b->pages[i]));
+	}
+}
+
+static bool start_writeback(struct folio *folio)
+{
+	if (folio_test_large(folio) || !folio->mapping || folio_test_anon(folio))
+		return false;
+	folio_wait_writeback(folio);
+	folio_start_writeback(folio);
+	return true;
+}
+
+static bool lock_first_buffer(struct folio *folio)
+{
+	if (!folio->mapping || folio_test_anon(folio) || !folio_buffers(folio))
+		return false;
+	lock_buffer(folio_buffers(folio));
+	return true;
+}
+
+/* Who holds it for writing keeps the anon_vma, and the mapping its inode. */
+static bool lock_rmap(struct test_buffer *b, struct folio *folio)
+{
+	struct anon_vma *anon_vma;
+
+	if (b->kind == TEST_PINPAGE_I_MMAP) {
+		if (!folio->mapping || folio_test_anon(folio))
+			return false;
+		i_mmap_lock_write(folio->mapping);
+		b->rwsem = &folio->mapping->i_mmap_rwsem;
+		return true;
+	}
+	if (!folio_test_anon(folio) || folio_test_ksm(folio) || !folio_mapped(folio))
+		return false;
+	anon_vma = (void *)((unsigned long)folio->mapping & ~PAGE_MAPPING_FLAGS);
+	anon_vma_lock_write(anon_vma);
+	b->rwsem = &anon_vma->root->rwsem;
+	return true;
+}
+
+static bool hold_folio(struct test_buffer *b, struct folio *folio)
+{
+	bool held;
+
+	folio_lock(folio);
+	switch (b->kind) {
+	case TEST_PINPAGE_LOCK:
+		return true;
+	case TEST_PINPAGE_WRITEBACK:
+		held = start_writeback(folio);
+		break;
+	case TEST_PINPAGE_BUFFER:
+		held = lock_first_buffer(folio);
+		break;
+	default:
+		held = lock_rmap(b, folio);
+		break;
+	}
+	folio_unlock(folio);
+	return held;
+}
+
+/*
+ * What is locked, or under writeback, is not freed: no reference is needed, which
+ * would keep the page where it is by itself.
+ */
+static int begin_hold(struct test_buffer *b)
+{
+	unsigned long i, nr = is_rmap_kind(b->kind) ? 1 : b->nr;
+
+	for (i = 0; i < nr; i++) {
+		if (b->kind == TEST_PINPAGE_LOCK && !is_first_in_folio(b, i))
+			continue;
+		if (!hold_folio(b, page_folio(b->pages[i])))
+			break;
+	}
+	if (i < nr)
+		end_hold(b, i);
 	release_pages(b->pages, b->nr);
-	if (i == b->nr)
-		return 0;
-	while (i--)
-		folio_end_writeback(page_folio(b->pages[i]));
-	return -EINVAL;
+	return i < nr ? -EINVAL : 0;
+}
+
+static int hold_fn(void *arg)
+{
+	struct test_buffer *b = arg;
+
+	b->held = begin_hold(b);
+	complete(&b->taken);
+	for (;;) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (kthread_should_stop())
+			break;
+		schedule();
+	}
+	__set_current_state(TASK_RUNNING);
+	if (!b->held)
+		end_hold(b, b->nr);
+	return 0;
+}
+
+/* Not the caller: nobody returns to userspace with a lock. */
+static int start_holder(struct test_buffer *b)
+{
+	struct task_struct *holder;
+
+	holder = kthread_run(hold_fn, b, "pinpage_hold");
+	if (IS_ERR(holder)) {
+		release_pages(b->pages, b->nr);
+		return PTR_ERR(holder);
+	}
+	wait_for_completion(&b->taken);
+	if (b->held)
+		kthread_stop(holder);
+	else
+		b->holder = holder;
+	return b->held;
 }
 
 /* Drop what gather() took of the first @nr pages. */
@@ -555,9 +768,8 @@ static void drop_pages(struct test_buffer *b, unsigned long nr, bool dirty)
 {
 	unsigned long i;
 
-	if (b->kind == TEST_PINPAGE_WRITEBACK) {
-		for (i = 0; i < nr; i++)
-			folio_end_writeback(page_folio(b->pages[i]));
+	if (is_held_kind(b->kind)) {
+		kthread_stop(b->holder);
 		return;
 	}
 	if (is_pinned_kind(b->kind)) {
@@ -574,8 +786,6 @@ static void drop_pages(struct test_buffer *b, unsigned long nr, bool dirty)
 		}
 		if (b->kind == TEST_PINPAGE_KERNEL && b->origin == b)
 			clear_owner_fields(b->pages[i]);
-		else if (b->kind == TEST_PINPAGE_GET && dirty)
-			set_page_dirty_lock(b->pages[i]);
 		put_page(b->pages[i]);
 		cond_resched();
 	}
@@ -598,7 +808,7 @@ static int gather_user(struct test_buffer *b, const struct test_pinpage_pin *pin
 		else
 			got = get_user_pages_fast(addr, want, gup, b->pages + done);
 		if (got <= 0) {
-			if (b->kind == TEST_PINPAGE_WRITEBACK)
+			if (is_held_kind(b->kind))
 				release_pages(b->pages, done);
 			else
 				drop_pages(b, done, false);
@@ -668,26 +878,26 @@ static int gather_kernel(struct test_buffer *b, unsigned int order)
 typedef void (*page_fn)(struct test_buffer *b, unsigned long index, void *arg);
 
 /*
- * Call @fn for page @index once it is not paused, under the lock, so that it
+ * Call @fn for page @index once it is not quiet, under the lock, so that it
  * does not move before @fn returns. A page that nobody ever resumes is an error
  * of the core, which a test should live to tell.
  */
 static int with_page(struct test_buffer *b, unsigned long index, bool nonblock,
 		     page_fn fn, void *arg)
 {
+	unsigned long flags;
 	long ret;
 
 	for (;;) {
-		spin_lock(&b->lock);
-		ret = b->dead ? -ENOENT :
-		      b->moves[entry_of(b, index)] ? -EBUSY : 0;
+		spin_lock_irqsave(&b->lock, flags);
+		ret = b->dead ? -ENOENT : page_is_quiet(b, index) ? -EBUSY : 0;
 		if (!ret)
 			fn(b, index, arg);
-		spin_unlock(&b->lock);
+		spin_unlock_irqrestore(&b->lock, flags);
 		if (ret != -EBUSY || nonblock)
 			return ret;
 		ret = wait_event_killable_timeout(b->wait, READ_ONCE(b->dead) ||
-						  !READ_ONCE(b->moves[entry_of(b, index)]),
+						  !page_is_quiet(b, index),
 						  TEST_PATIENCE);
 		if (ret <= 0)
 			return ret ?: -ETIMEDOUT;
@@ -739,8 +949,6 @@ static unsigned int set_flags(const struct test_buffer *b)
 {
 	unsigned int flags = 0;
 
-	if (b->kind == TEST_PINPAGE_GET)
-		flags |= PINPAGE_GET;
 	if (b->kind == TEST_PINPAGE_KERNEL)
 		flags |= PINPAGE_KERNEL;
 	if (b->kind == TEST_PINPAGE_MEMFD)
@@ -778,9 +986,9 @@ static int map_entries(struct test_buffer *b)
 		    folio_page_idx(page_folio(b->pages[i]), b->pages[i]) !=
 		    (i & (b->entry - 1)))
 			return -EINVAL;
-	spin_lock(&b->lock);
+	spin_lock_irq(&b->lock);
 	b->mapped = true;
-	spin_unlock(&b->lock);
+	spin_unlock_irq(&b->lock);
 	return 0;
 }
 
@@ -827,8 +1035,8 @@ static int fill_buffer(struct test_file *file, struct test_buffer *b,
 		ret = gather_kernel(b, pin->order);
 	} else {
 		ret = gather_user(b, pin);
-		if (!ret && b->kind == TEST_PINPAGE_WRITEBACK)
-			ret = begin_writeback(b);
+		if (!ret && is_held_kind(b->kind))
+			ret = start_holder(b);
 	}
 	if (!ret && is_registered_kind(b->kind))
 		ret = set_buffer(b);
@@ -838,16 +1046,16 @@ out:
 }
 
 /*
- * The device lets go. Nothing calls back from here on, except while a move in
- * flight is waited for. With @got, this is where the pages came back.
+ * The device lets go. A pause that is not quiet ends at once; nothing calls back
+ * once a move in flight is over. With @got, this is where the pages came back.
  */
 static void empty_buffer(struct test_buffer *b, bool dirty, struct page **got)
 {
 	int ret = 0;
 
-	spin_lock(&b->lock);
+	spin_lock_irq(&b->lock);
 	WRITE_ONCE(b->dead, true);
-	spin_unlock(&b->lock);
+	spin_unlock_irq(&b->lock);
 	wake_up_all(&b->wait);
 
 	test_time.unpin_ns = ktime_get_ns();
@@ -857,7 +1065,8 @@ static void empty_buffer(struct test_buffer *b, bool dirty, struct page **got)
 		ret = clear_pinpage(&b->set, got);
 	if (ret)
 		breach(b, "its set does not clear: %d", ret);
-	if (b->count.paused)
+	WRITE_ONCE(b->cleared, true);
+	if (b->pause.open || b->count.paused)
 		breach(b, "%llu pages never resumed", b->count.paused);
 	if (b->kind != TEST_PINPAGE_USER)
 		drop_pages(b, b->nr, dirty);
@@ -894,7 +1103,8 @@ static bool kind_takes(const struct test_pinpage_pin *pin, u32 flags)
 		return false;
 	if (!is_registered_kind(pin->kind) &&
 	    (flags & (TEST_PINPAGE_UNMOVABLE | TEST_PINPAGE_TWICE |
-		      TEST_PINPAGE_BAD_FLAGS) || pin->system || pin->timeout_ms))
+		      TEST_PINPAGE_BAD_FLAGS) || pin->system || pin->timeout_ms ||
+	     pin->limit || pin->nodes))
 		return false;
 	if (flags & TEST_PINPAGE_HUGE &&
 	    (pin->kind != TEST_PINPAGE_USER ||
@@ -905,7 +1115,7 @@ static bool kind_takes(const struct test_pinpage_pin *pin, u32 flags)
 
 static int check_pin(const struct test_pinpage_pin *pin)
 {
-	if (pin->kind >= TEST_PINPAGE_NR_KINDS || pin->id || pin->pad ||
+	if (pin->kind >= TEST_PINPAGE_NR_KINDS || pin->id ||
 	    pin->flags & ~TEST_PINPAGE_PIN_FLAGS ||
 	    !pin->stride || !pin->len ||
 	    !PAGE_ALIGNED(pin->addr) || !PAGE_ALIGNED(pin->len) ||
@@ -1229,11 +1439,12 @@ static int ioctl_pattern(struct test_file *file, void __user *argp, bool check)
 static int place_of(struct test_buffer *b, unsigned long index,
 		    struct test_pinpage_place *place)
 {
+	unsigned long flags;
 	struct page *page;
 	int ret = 0;
 
 	memset(place, 0, sizeof(*place));
-	spin_lock(&b->lock);
+	spin_lock_irqsave(&b->lock, flags);
 	if (b->dead) {
 		ret = -ENOENT;
 	} else {
@@ -1242,12 +1453,12 @@ static int place_of(struct test_buffer *b, unsigned long index,
 		place->refs = page_ref_count(compound_head(page));
 		if (folio_test_pinpage(page_folio(page)))
 			place->flags |= TEST_PINPAGE_FLAGGED;
-		if (b->moves[entry_of(b, index)])
+		if (page_is_quiet(b, index))
 			place->flags |= TEST_PINPAGE_PAUSED;
 		else if (b->origin && owner_fields_intact(b, index))
 			place->flags |= TEST_PINPAGE_INTACT;
 	}
-	spin_unlock(&b->lock);
+	spin_unlock_irqrestore(&b->lock, flags);
 	return ret;
 }
 
@@ -1286,19 +1497,46 @@ static int ioctl_policy(struct test_file *file, void __user *argp)
 
 	if (copy_from_user(&policy, argp, sizeof(policy)))
 		return -EFAULT;
-	if (policy.bad_lock > 1 || policy.mode > 2 || policy.hold > 1 ||
+	if (policy.bad_lock > 1 || policy.hold > 1 || policy.early > 1 ||
 	    policy.busy_first + policy.busy_nr < policy.busy_first ||
-	    policy.prepare_ms > 10000 || policy.complete_ms > 10000)
+	    policy.quiet_us > 10000000 || policy.complete_ms > 1000)
 		return -EINVAL;
 	b = get_buffer(file, policy.id);
 	if (!b)
 		return -ENOENT;
-	spin_lock(&b->lock);
+	spin_lock_irq(&b->lock);
 	b->policy = policy;
-	spin_unlock(&b->lock);
-	wake_up_all(&b->wait);
+	if (!policy.hold && b->pause.open && !b->pause.quiet && !b->pause.due) {
+		become_quiet(b);
+		pinpage_quiet(&b->set);
+	}
+	spin_unlock_irq(&b->lock);
 	put_buffer(b);
 	return 0;
+}
+
+/* What comes late, when its pause is over, is nobody's. */
+static int ioctl_quiet(struct test_file *file, void __user *argp)
+{
+	struct test_buffer *b;
+	int ret = -EINVAL;
+	u32 id;
+
+	if (get_user(id, (u32 __user *)argp))
+		return -EFAULT;
+	b = get_buffer(file, id);
+	if (!b)
+		return -ENOENT;
+	spin_lock_irq(&b->lock);
+	if (b->pause.open) {
+		ret = -EBUSY;
+	} else if (is_registered_kind(b->kind) && !b->dead) {
+		pinpage_quiet(&b->set);
+		ret = 0;
+	}
+	spin_unlock_irq(&b->lock);
+	put_buffer(b);
+	return ret;
 }
 
 static int ioctl_counters(struct test_file *file, void __user *argp)
@@ -1313,9 +1551,11 @@ static int ioctl_counters(struct test_file *file, void __user *argp)
 	b = get_buffer(file, id);
 	if (!b)
 		return -ENOENT;
-	spin_lock(&b->lock);
+	spin_lock_irq(&b->lock);
 	count = b->count;
-	spin_unlock(&b->lock);
+	count.open = b->pause.open;
+	count.quiet = b->pause.quiet;
+	spin_unlock_irq(&b->lock);
 	count.id = id;
 	count.violations = atomic64_read(&b->violations);
 	put_buffer(b);
@@ -1401,7 +1641,7 @@ static int misuse_set(enum test_pinpage_misuse misuse, struct page *page)
 		break;
 	default:
 		page = ZERO_PAGE(0);
-		ret = set_pinpage(system, &b->set, &page, 1, PINPAGE_GET);
+		ret = set_pinpage(system, &b->set, &page, 1, 0);
 		break;
 	}
 	if (!ret)
@@ -1630,6 +1870,8 @@ static long test_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 		return ioctl_time(argp);
 	case TEST_PINPAGE_COPY:
 		return ioctl_copy(argp);
+	case TEST_PINPAGE_QUIET:
+		return ioctl_quiet(file, argp);
 	}
 	return -ENOTTY;
 }

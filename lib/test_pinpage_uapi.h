@@ -19,7 +19,8 @@
  * Registered with pinpage:
  * USER: pinpage_pin_user(), a contiguous user range.
  * SET: pin_user_pages_fast() without FOLL_LONGTERM, then set_pinpage().
- * GET: get_user_pages_fast(), then set_pinpage(PINPAGE_GET).
+ * GET: get_user_pages_fast(), then set_pinpage(), which refuses: a user page is
+ *	held by a pin, or not at all.
  * MEMFD: memfd_pin_folios() of @fd at file offset @addr, then set_pinpage().
  * KERNEL: pages of the driver's own, in folios of 2^@order pages, then
  *	set_pinpage(PINPAGE_KERNEL). With FROM, a second owner of the kernel
@@ -29,8 +30,14 @@
  * PLAIN: pin_user_pages_fast() without FOLL_LONGTERM.
  * LONGTERM: pin_user_pages_fast() with FOLL_LONGTERM.
  * REF: get_user_pages_fast(). With FROM, references to pages of @from.
- * WRITEBACK: no references; the pages, of a file, are under writeback as long as
- *	the buffer lives. Only to be looked at and let go.
+ *
+ * Not even references, but something that others wait for, for as long as the
+ * buffer lives. Only to be looked at and let go, before the memory is.
+ * WRITEBACK: the pages, of a file, are under writeback.
+ * LOCK: the folio locks.
+ * BUFFER: the locks of the first buffer heads of the pages, of a file.
+ * ANON_VMA: the rmap lock of the first page, an anonymous one.
+ * I_MMAP: that of the file of the first page.
  */
 enum test_pinpage_kind {
 	TEST_PINPAGE_USER,
@@ -42,6 +49,10 @@ enum test_pinpage_kind {
 	TEST_PINPAGE_LONGTERM,
 	TEST_PINPAGE_REF,
 	TEST_PINPAGE_WRITEBACK,
+	TEST_PINPAGE_LOCK,
+	TEST_PINPAGE_BUFFER,
+	TEST_PINPAGE_ANON_VMA,
+	TEST_PINPAGE_I_MMAP,
 	TEST_PINPAGE_NR_KINDS,
 };
 
@@ -56,7 +67,8 @@ enum test_pinpage_kind {
 #define TEST_PINPAGE_TWICE	0x10	/* the last page is the first again */
 #define TEST_PINPAGE_BAD_FLAGS	0x20	/* flags that pinpage doesn't know */
 #define TEST_PINPAGE_HUGE	0x40	/* USER: the device maps huge pages only */
-#define TEST_PINPAGE_PIN_FLAGS	0x7f
+#define TEST_PINPAGE_WHOLE	0x80	/* all of it waits while a part is quiet */
+#define TEST_PINPAGE_PIN_FLAGS	0xff
 
 /*
  * Make a buffer of one page in each @stride pages of [@addr, @addr + @len).
@@ -75,7 +87,8 @@ struct test_pinpage_pin {
 	__u32 from;		/* FROM; 0 otherwise */
 	__u32 order;		/* KERNEL without FROM; 0 otherwise */
 	__u32 id;		/* out */
-	__u32 pad;
+	__u32 nodes;		/* of the set, a mask; 0: any */
+	__u64 limit;		/* of the set; 0: none */
 };
 
 /* test_pinpage_unpin.flags */
@@ -92,7 +105,7 @@ struct test_pinpage_unpin {
 };
 
 /* test_pinpage_access.flags and test_pinpage_fill.flags */
-#define TEST_PINPAGE_NONBLOCK	0x01	/* -EBUSY where it is paused */
+#define TEST_PINPAGE_NONBLOCK	0x01	/* -EBUSY where it is quiet */
 
 /* The device copies between @ptr and the buffer at @offset. */
 struct test_pinpage_access {
@@ -145,7 +158,7 @@ struct test_pinpage_copy {
 
 /* test_pinpage_place.flags */
 #define TEST_PINPAGE_FLAGGED	0x01	/* the folio carries the page flag */
-#define TEST_PINPAGE_PAUSED	0x02	/* between prepare() and complete() */
+#define TEST_PINPAGE_PAUSED	0x02	/* quiet, until complete() */
 #define TEST_PINPAGE_INTACT	0x04	/* KERNEL: private, index, mapping */
 
 struct test_pinpage_place {
@@ -164,14 +177,15 @@ struct test_pinpage_where {
 };
 
 /*
- * How the owner of a buffer behaves from now on. All zero: at its best.
+ * How the owner of a buffer behaves from now on. All zero: at its best, that is
+ * quiet at once.
  *
  * A prepare() for the pages [@busy_first, @busy_first + @busy_nr) finds them in
- * use and returns -EAGAIN. The next @refusals others return @refusal, whatever
- * that is. A mode below @mode (0 ASYNC, 1 SYNC_LIGHT, 2 SYNC) gets -EAGAIN.
- * Only then do the pages pause, which takes @prepare_ms, and as long as @hold
- * is set, up to the time limit of the set; then it's -EAGAIN as well. If it may
- * not sleep, it's -EAGAIN at once. complete() takes @complete_ms if it may.
+ * use and refuses. The next @refusals others return @refusal, whatever that is,
+ * and do nothing. All others begin a pause. It is quiet @quiet_us later, by a
+ * timer; with @hold, when a policy without @hold comes; with @early, before
+ * prepare() has returned -EINPROGRESS. Until it is quiet the device goes on
+ * reading and writing. complete() takes @complete_ms.
  * The next @migrate_refusals calls of migrate() return @migrate_refusal.
  *
  * With @bad_lock a callback takes a lock that it must not take, since
@@ -179,34 +193,40 @@ struct test_pinpage_where {
  */
 struct test_pinpage_policy {
 	__u32 id;
-	__u32 mode;
+	__u32 hold;
 	__u64 busy_first;
 	__u64 busy_nr;
 	__u32 refusals;
 	__s32 refusal;
-	__u32 prepare_ms;
+	__u32 quiet_us;
+	__u32 early;
 	__u32 complete_ms;
-	__u32 hold;
 	__u32 migrate_refusals;
 	__s32 migrate_refusal;
 	__u32 bad_lock;
 };
 
-/* What has happened to a buffer. */
+/* What has happened to a buffer. Times are in ns of CLOCK_MONOTONIC. */
 struct test_pinpage_counters {
 	__u32 id;
-	__u32 in_prepare;	/* callbacks that run now */
+	__u32 open;		/* between prepare() and complete() */
+	__u32 quiet;		/* and quiet */
 	__u32 in_complete;
-	__u32 pad;
 	__u64 prepares;		/* calls; of these ... */
-	__u64 refused;		/* ... did not return 0 */
-	__u64 completes;
+	__u64 refused;		/* ... began no pause */
+	__u64 inprogress;	/* ... returned -EINPROGRESS */
+	__u64 completes;	/* calls; of these ... */
+	__u64 cancelled;	/* ... came before it was quiet */
 	__u64 items;		/* of prepares */
 	__u64 largest;		/* most items in one prepare */
+	__u64 asked;		/* pages, of prepares */
 	__u64 paused;		/* pages that are paused now */
 	__u64 moved;		/* pages */
-	__u64 stayed;		/* pages, after a prepare that returned 0 */
+	__u64 stayed;		/* pages, after a prepare that began a pause */
 	__u64 migrates;		/* calls of migrate() that returned 0 */
+	__u64 quiet_ns;		/* sum of the times from quiet to complete() */
+	__u64 longest_ns;	/* and the longest */
+	__u64 waited_ns;	/* the longest time from prepare() to complete() */
 	__u64 violations;	/* breaches of the contract of pinpage.h */
 };
 
@@ -264,6 +284,8 @@ struct test_pinpage_info {
 #define TEST_PINPAGE_ALLOC	_IO('P', 0x4d)
 #define TEST_PINPAGE_TIME	_IOR('P', 0x4e, struct test_pinpage_time)
 #define TEST_PINPAGE_COPY	_IOWR('P', 0x4f, struct test_pinpage_copy)
+/* Say that the buffer of this id is quiet though no pause of it is open. */
+#define TEST_PINPAGE_QUIET	_IOW('P', 0x50, __u32)
 
 /*
  * The pattern: no two pages of a seed have the same words, and a page's words

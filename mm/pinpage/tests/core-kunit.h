@@ -248,26 +248,26 @@ static void core_test_wrong_kind(struct kunit *test)
 
 	test_alloc_pages(test, kernel, 1, 0);
 	core_expect_refused(test, kernel->pages, 1, 0, -EINVAL);
-	core_expect_refused(test, kernel->pages, 1, PINPAGE_GET, -EINVAL);
 
 	test_new_file(test, 1, &page);
 	core_expect_bad_page(test, kernel, page, PINPAGE_KERNEL, -EINVAL);
 	/* A page that is not pinned can't be in a set that has pinned it. */
 	core_expect_refused(test, &page, 1, 0, -EINVAL);
+	get_page(page);
+	core_expect_refused(test, &page, 1, 0, -EINVAL);
+	core_expect_refused(test, &page, 1, PINPAGE_FOLIO, -EINVAL);
+	put_page(page);
 }
 
-/* Pages of a file may be pinned, or held by plain references. */
+/* Pages of a file, pinned one by one, or folio by folio. */
 static void core_test_user(struct kunit *test)
 {
 	struct test_owner *pinned = test_file_owner(test, 0, 5, 0);
-	struct test_owner *held = test_file_owner(test, 1, 5, PINPAGE_GET);
+	struct test_owner *folios = test_file_owner(test, 1, 5, PINPAGE_FOLIO);
 
 	test_expect_sane(test, pinned);
-	test_expect_sane(test, held);
-	/* An owner of plain references among others that have pinned it. */
-	pinned->flags = PINPAGE_GET;
+	test_expect_sane(test, folios);
 	test_expect_sane(test, test_join(test, 1, pinned, 1, 3));
-	pinned->flags = 0;
 	/* And one who thinks that they are the kernel's. */
 	core_expect_refused(test, pinned->pages, 5, PINPAGE_KERNEL, -EINVAL);
 	KUNIT_EXPECT_EQ(test, clear_pinpage(&pinned->set, NULL), 0);
@@ -536,7 +536,7 @@ static void core_test_nr_sets(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture->systems[0].nr_sets, 1);
 	KUNIT_EXPECT_EQ(test, fixture->systems[1].nr_sets, 2);
 	core_expect_refused(test, owner->pages, 0, PINPAGE_KERNEL, -EINVAL);
-	core_expect_refused(test, owner->pages, 1, PINPAGE_GET, -EINVAL);
+	core_expect_refused(test, owner->pages, 1, 0, -EINVAL);
 	KUNIT_EXPECT_EQ(test, fixture->systems[0].nr_sets, 1);
 	KUNIT_EXPECT_EQ(test, clear_pinpage(&other->set, NULL), 0);
 	KUNIT_EXPECT_EQ(test, fixture->systems[0].nr_sets, 1);
@@ -561,7 +561,7 @@ static void core_test_module(struct kunit *test)
 	owner = test_new_owner(test, 0, 2, 0);
 	KUNIT_EXPECT_EQ(test, atomic_read(&module->refcnt), 2);
 	KUNIT_EXPECT_EQ(test, unregister_pinpage(system), -EBUSY);
-	core_expect_refused(test, owner->pages, 1, PINPAGE_GET, -EINVAL);
+	core_expect_refused(test, owner->pages, 1, 0, -EINVAL);
 	KUNIT_EXPECT_EQ(test, atomic_read(&module->refcnt), 2);
 	KUNIT_EXPECT_EQ(test, clear_pinpage(&owner->set, NULL), 0);
 	KUNIT_EXPECT_EQ(test, atomic_read(&module->refcnt), 1);
@@ -625,7 +625,7 @@ static void core_test_pin_user_bad(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, vm_munmap(at + 4 * PAGE_SIZE, PAGE_SIZE), 0);
 	core_expect_unpinned(test, at, 0, 0, 0, -EINVAL);
 	core_expect_unpinned(test, at, 4, 0, PINPAGE_KERNEL, -EINVAL);
-	core_expect_unpinned(test, at, 4, 0, PINPAGE_GET, -EINVAL);
+	core_expect_unpinned(test, at, 4, 0, PINPAGE_FOLIO, -EINVAL);
 	core_expect_unpinned(test, at, 8, FOLL_WRITE, 0, -EFAULT);
 	core_expect_unpinned(test, at, 8, FOLL_WRITE, PINPAGE_UNMOVABLE,
 			     -EFAULT);

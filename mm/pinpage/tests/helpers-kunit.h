@@ -30,11 +30,8 @@
 #include "../../internal.h"
 #include "../internal.h"
 
-/*
- * Under emulation, on a busy host, a callback that does nothing can take
- * longer than the default.
- */
-#define TEST_TIMEOUT_MS		600000
+/* Under emulation, on a busy host, nothing much can take longer than usual. */
+#define TEST_TIMEOUT_MS		PINPAGE_TIMEOUT_MAX_MS
 
 /* Systems of a fixture; the last one has migrate(). */
 #define TEST_SYSTEMS		3
@@ -50,11 +47,13 @@ struct test_fixture {
 	struct pinpage_system systems[TEST_SYSTEMS];
 	struct list_head owners;
 	struct list_head folios;	/* isolated */
-	struct list_head refused;
-	struct pinpage_batch *batch;
-	int nr_failed_pages;
 	unsigned int sequence;
 	unsigned int nr_new;		/* folios to allocate before -ENOMEM */
+	/* A move by another task: */
+	struct completion over;
+	bool moving;
+	enum migrate_mode mode;
+	unsigned int moved;
 };
 
 /* The pages of a set as its owner sees them, what to answer, what was asked. */
@@ -63,7 +62,7 @@ struct test_owner {
 	struct list_head list;
 	struct test_fixture *fixture;
 	struct page **pages;
-	unsigned int *calls;		/* by page: which prepare() it is quiet for */
+	struct page **moves;		/* by page: where it is to go, or NULL */
 	unsigned long nr;
 	unsigned int flags;
 	bool stuck;			/* a thread still uses it */
@@ -73,12 +72,18 @@ struct test_owner {
 	int answers[4];			/* of the first calls of prepare(), ... */
 	unsigned int nr_answers;
 	int answer;			/* ... and of the others */
-	unsigned long busy;		/* bit n: -EAGAIN if page n is asked for */
-	unsigned int sleep_ms;
+	bool early;			/* -EINPROGRESS, but quiet already */
+	struct folio *get;		/* get a reference in prepare() */
 	int migrate;
 
-	unsigned int prepares, quiets, completes, migrates;
-	unsigned int moved, stayed;	/* pages */
+	spinlock_t lock;		/* protects open, quiet */
+	bool open, quiet;		/* the pause */
+	unsigned int items;
+	ktime_t began, rests;
+
+	unsigned int prepares, pauses, completes, cancels, migrates;
+	unsigned int asked;		/* pages */
+	unsigned int moved, stayed;
 	unsigned int asked_at, told_at;
 	unsigned int descents;		/* items that come before their index */
 	unsigned int breaches;
@@ -97,105 +102,145 @@ static inline void test_breach(struct test_owner *owner, bool breach)
 
 static inline void test_check_context(struct test_owner *owner)
 {
-	test_breach(owner, !(current->flags & PF_MEMALLOC_NOIO));
 	test_breach(owner, IS_ENABLED(CONFIG_PREEMPT_COUNT) && !preemptible());
 }
 
-/* Is @item what its owner knows, and quiet for call @call (0: for none)? */
-static inline void test_check_item(struct test_owner *owner,
-				   const struct pinpage_item *item,
-				   unsigned int call)
+/* Is @item what its owner knows, and paused or not? */
+static inline bool test_check_item(struct test_owner *owner,
+				   const struct pinpage_item *item, bool paused)
 {
 	unsigned long i;
 
 	if (!item->nr || item->index >= owner->nr ||
 	    item->nr > owner->nr - item->index) {
 		test_breach(owner, true);
-		return;
+		return false;
 	}
 	for (i = 0; i < item->nr; i++) {
 		test_breach(owner, owner->pages[item->index + i] !=
 				   nth_page(item->page, i));
-		test_breach(owner, owner->calls[item->index + i] != call);
+		test_breach(owner, !!owner->moves[item->index + i] != paused);
 	}
+	return true;
 }
 
-static inline bool test_busy(struct test_owner *owner,
-			     const struct pinpage_item *item)
+/* A destination is allocated, of the same size, and within the limits. */
+static inline bool test_check_new(struct test_owner *owner,
+				  const struct pinpage_item *item)
 {
-	unsigned long i;
+	struct folio *folio;
 
-	for (i = item->index; i < item->index + item->nr; i++)
-		if (i < BITS_PER_LONG && (owner->busy & BIT(i)))
-			return true;
-	return false;
+	test_breach(owner, !item->new || item->new == item->page);
+	if (!item->new)
+		return false;
+	folio = page_folio(item->new);
+	test_breach(owner, folio_order(folio) !=
+			   folio_order(page_folio(item->page)));
+	test_breach(owner, folio_page_idx(folio, item->new) !=
+			   folio_page_idx(page_folio(item->page), item->page));
+	test_breach(owner, folio_test_pinpage(folio));
+	test_breach(owner, owner->set.limit &&
+			   page_to_phys(item->new) > owner->set.limit);
+	return true;
 }
 
-static inline int test_answer(struct test_owner *owner,
-			      const struct pinpage_item *items, unsigned int nr)
+static inline int test_answer(struct test_owner *owner)
 {
-	unsigned int i;
-
 	if (owner->prepares <= owner->nr_answers)
 		return owner->answers[owner->prepares - 1];
-	for (i = 0; i < nr; i++)
-		if (test_busy(owner, &items[i]))
-			return -EAGAIN;
 	return owner->answer;
 }
 
+static inline void test_begin_pause(struct test_owner *owner,
+				    const struct pinpage_item *items,
+				    unsigned int nr, int ret)
+{
+	unsigned int i, j;
+
+	owner->pauses++;
+	owner->items = nr;
+	for (i = 0; i < nr; i++)
+		for (j = 0; j < items[i].nr; j++)
+			owner->moves[items[i].index + j] =
+				nth_page(items[i].new, j);
+	owner->quiet = !ret || owner->early;
+	owner->open = true;
+	if (ret && owner->early)
+		pinpage_quiet(&owner->set);
+}
+
 static inline int test_prepare(struct pinpage_set *set,
-			       struct pinpage_item *items, unsigned int nr,
-			       enum migrate_mode mode)
+			       struct pinpage_item *items, unsigned int nr)
 {
 	struct test_owner *owner = test_owner(set);
+	unsigned long flags;
+	bool good = true;
 	unsigned int i;
 	int ret;
 
 	owner->prepares++;
 	owner->asked_at = ++owner->fixture->sequence;
 	test_check_context(owner);
-	test_breach(owner, !nr);
+	test_breach(owner, !nr || owner->open);
+	owner->began = ktime_get();
+	test_breach(owner, ktime_before(owner->began, owner->rests));
 	for (i = 0; i < nr; i++) {
-		test_check_item(owner, &items[i], 0);
-		test_breach(owner, items[i].new);
+		good &= test_check_item(owner, &items[i], false);
+		good &= test_check_new(owner, &items[i]);
+		owner->asked += items[i].nr;
 		owner->descents += i && items[i].index < items[i - 1].index;
 	}
-	if (owner->sleep_ms && mode != MIGRATE_ASYNC)
-		msleep(owner->sleep_ms);
-	ret = test_answer(owner, items, nr);
-	if (ret || owner->breaches)
-		return ret;
-	owner->quiets++;
-	for (i = 0; i < nr; i++)
-		memset32(owner->calls + items[i].index, owner->prepares,
-			 items[i].nr);
-	return 0;
+	if (owner->get)
+		folio_get(owner->get);
+	ret = test_answer(owner);
+	if (!good || (ret && ret != -EINPROGRESS))
+		return ret ?: -EBUSY;
+	spin_lock_irqsave(&owner->lock, flags);
+	test_begin_pause(owner, items, nr, ret);
+	spin_unlock_irqrestore(&owner->lock, flags);
+	return ret;
+}
+
+/* Access has ended, if a pause is open. */
+static inline void test_quiet(struct test_owner *owner)
+{
+	spin_lock_irq(&owner->lock);
+	if (owner->open && !owner->quiet) {
+		owner->quiet = true;
+		pinpage_quiet(&owner->set);
+	}
+	spin_unlock_irq(&owner->lock);
 }
 
 /* The owner goes on with the pages of @item, wherever they are. */
 static inline void test_resume(struct test_owner *owner,
 			       const struct pinpage_item *item)
 {
-	unsigned long i;
+	unsigned long i, at;
 
-	memset32(owner->calls + item->index, 0, item->nr);
-	if (!item->new) {
+	if (item->new)
+		owner->moved += item->nr;
+	else
 		owner->stayed += item->nr;
-		return;
+	for (i = 0; i < item->nr; i++) {
+		at = item->index + i;
+		if (item->new) {
+			test_breach(owner, !owner->quiet);
+			test_breach(owner, owner->moves[at] !=
+					   nth_page(item->new, i));
+			owner->pages[at] = nth_page(item->new, i);
+		}
+		owner->moves[at] = NULL;
 	}
-	owner->moved += item->nr;
-	for (i = 0; i < item->nr; i++)
-		owner->pages[item->index + i] = nth_page(item->new, i);
 }
 
-/* Are there pages quiet for the same call that complete() was not given? */
-static inline bool test_forgotten(struct test_owner *owner, unsigned int call)
+/* Are there pages that complete() was not given? */
+static inline bool test_forgotten(struct test_owner *owner)
 {
 	unsigned long i;
 
 	for (i = 0; i < owner->nr; i++)
-		if (owner->calls[i] == call)
+		if (owner->moves[i])
 			return true;
 	return false;
 }
@@ -230,26 +275,28 @@ static inline void test_complete(struct pinpage_set *set,
 				 struct pinpage_item *items, unsigned int nr)
 {
 	struct test_owner *owner = test_owner(set);
-	unsigned int call, i;
+	unsigned long flags;
+	unsigned int i;
 
 	owner->completes++;
 	owner->told_at = ++owner->fixture->sequence;
 	test_check_context(owner);
-	if (!nr || items[0].index >= owner->nr) {
-		test_breach(owner, true);
-		return;
-	}
-	call = owner->calls[items[0].index];
-	test_breach(owner, !call);
+	spin_lock_irqsave(&owner->lock, flags);
+	test_breach(owner, !owner->open || nr != owner->items);
 	for (i = 0; i < nr; i++) {
-		test_check_item(owner, &items[i], call);
-		test_breach(owner, !test_spoken_for(&items[i]));
-	}
-	if (owner->breaches)
-		return;
-	for (i = 0; i < nr; i++)
+		if (!test_check_item(owner, &items[i], true))
+			continue;
 		test_resume(owner, &items[i]);
-	test_breach(owner, test_forgotten(owner, call));
+	}
+	test_breach(owner, test_forgotten(owner));
+	owner->cancels += !owner->quiet;
+	owner->open = false;
+	owner->quiet = false;
+	spin_unlock_irqrestore(&owner->lock, flags);
+	for (i = 0; i < nr; i++)
+		test_breach(owner, !test_spoken_for(&items[i]));
+	owner->rests = ktime_add(ktime_get(),
+				 ktime_sub(ktime_get(), owner->began));
 }
 
 /* The fields that are the owner's. */
@@ -276,6 +323,7 @@ static inline int test_migrate(struct pinpage_set *set, struct folio *dst,
 	test_check_context(owner);
 	test_breach(owner, !folio_test_locked(dst) || !folio_test_locked(src));
 	test_breach(owner, folio_ref_count(src));
+	test_breach(owner, mode != MIGRATE_ASYNC || !owner->quiet);
 	if (owner->migrate)
 		return owner->migrate;
 	from = folio_address(src);
@@ -332,7 +380,7 @@ static inline int test_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, fixture);
 	INIT_LIST_HEAD(&fixture->owners);
 	INIT_LIST_HEAD(&fixture->folios);
-	INIT_LIST_HEAD(&fixture->refused);
+	init_completion(&fixture->over);
 	fixture->nr_new = UINT_MAX;
 	test->priv = fixture;
 	for (i = 0; i < TEST_SYSTEMS; i++)
@@ -370,8 +418,6 @@ static inline void test_put_page(struct test_owner *owner, unsigned long i)
 			return;
 		test_wipe(page_folio(page));
 		put_page(page);
-	} else if (owner->flags & PINPAGE_GET) {
-		put_page(page);
 	} else {
 		unpin_user_page(page);
 	}
@@ -401,23 +447,22 @@ static inline void test_free_owner(struct kunit *test, struct test_owner *owner)
 	for (i = owner->nr; i--;)
 		test_put_page(owner, i);
 	list_del(&owner->list);
-	kvfree(owner->calls);
+	kvfree(owner->moves);
 	kvfree(owner->pages);
 	kfree(owner);
-}
-
-/* End the batch that test_ask() has begun. */
-static inline void test_tell(struct test_fixture *fixture)
-{
-	if (fixture->batch)
-		__pinpage_complete(fixture->batch);
-	fixture->batch = NULL;
 }
 
 static inline void test_putback(struct test_fixture *fixture)
 {
 	putback_movable_pages(&fixture->folios);
-	putback_movable_pages(&fixture->refused);
+}
+
+/* Wait for the move that test_begin_move() has begun: how many have moved? */
+static inline unsigned int test_end_move(struct test_fixture *fixture)
+{
+	wait_for_completion(&fixture->over);
+	fixture->moving = false;
+	return fixture->moved;
 }
 
 static inline void test_exit(struct kunit *test)
@@ -428,7 +473,11 @@ static inline void test_exit(struct kunit *test)
 
 	if (!fixture)
 		return;
-	test_tell(fixture);
+	if (fixture->moving) {
+		list_for_each_entry(owner, &fixture->owners, list)
+			test_quiet(owner);
+		test_end_move(fixture);
+	}
 	test_putback(fixture);
 	list_for_each_entry_safe_reverse(owner, next, &fixture->owners, list)
 		test_free_owner(test, owner);
@@ -451,12 +500,13 @@ static inline struct test_owner *test_blank_owner(struct kunit *test,
 	KUNIT_ASSERT_NOT_NULL(test, owner);
 	owner->fixture = fixture;
 	owner->flags = flags;
+	spin_lock_init(&owner->lock);
 	owner->set.timeout_ms = TEST_TIMEOUT_MS;
 	list_add_tail(&owner->list, &fixture->owners);
 	owner->pages = kvcalloc(nr, sizeof(*owner->pages), GFP_KERNEL);
-	owner->calls = kvcalloc(nr, sizeof(*owner->calls), GFP_KERNEL);
+	owner->moves = kvcalloc(nr, sizeof(*owner->moves), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, owner->pages);
-	KUNIT_ASSERT_NOT_NULL(test, owner->calls);
+	KUNIT_ASSERT_NOT_NULL(test, owner->moves);
 	return owner;
 }
 
@@ -508,7 +558,9 @@ static inline struct test_owner *test_join(struct kunit *test, int i,
 
 	for (n = 0; n < nr; n++) {
 		owner->pages[n] = other->pages[first + n];
-		if (!(owner->flags & PINPAGE_KERNEL) || test_first(owner, n))
+		if (!(owner->flags & PINPAGE_KERNEL))
+			folio_add_pin(page_folio(owner->pages[n]));
+		else if (test_first(owner, n))
 			get_page(owner->pages[n]);
 		owner->nr++;
 	}
@@ -569,7 +621,7 @@ static inline struct file *test_new_file(struct kunit *test, unsigned long nr,
 	return file;
 }
 
-/* An owner of system @i of the pages of a file, pinned unless PINPAGE_GET. */
+/* An owner of system @i of the pages of a file. */
 static inline struct test_owner *test_file_owner(struct kunit *test, int i,
 						 unsigned long nr,
 						 unsigned int flags)
@@ -584,10 +636,6 @@ static inline struct test_owner *test_file_owner(struct kunit *test, int i,
 
 		KUNIT_ASSERT_EQ(test, memfd_pin_folios(file, at, at, &folio, 1,
 						       &offset), 1);
-		if (flags & PINPAGE_GET) {
-			folio_get(folio);
-			unpin_folio(folio);
-		}
 		/* It may have been moved out of CMA for this. */
 		owner->pages[owner->nr++] = folio_page(folio, 0);
 	}
@@ -641,20 +689,6 @@ static inline void test_isolate_lru(struct kunit *test,
 	}
 }
 
-/* Begin a batch. Returns how many folios are refused. */
-static inline unsigned int test_ask_for(struct test_fixture *fixture,
-					enum migrate_mode mode, int reason)
-{
-	return __pinpage_prepare(&fixture->batch, &fixture->folios,
-				 &fixture->refused, mode, reason,
-				 &fixture->nr_failed_pages);
-}
-
-static inline unsigned int test_ask(struct test_fixture *fixture)
-{
-	return test_ask_for(fixture, MIGRATE_SYNC, MR_COMPACTION);
-}
-
 static inline struct folio *test_new_folio(struct folio *src,
 					   unsigned long private)
 {
@@ -666,16 +700,46 @@ static inline struct folio *test_new_folio(struct folio *src,
 	return folio_alloc(GFP_KERNEL, folio_order(src));
 }
 
-/* Move what is isolated, and put back what stays. Returns the folios moved. */
-static inline unsigned int test_move(struct test_fixture *fixture,
-				     enum migrate_mode mode)
+/* Move what is isolated, and put back what stays. Returns the pages moved. */
+static inline unsigned int test_move_for(struct test_fixture *fixture,
+					 enum migrate_mode mode, int reason)
 {
 	unsigned int moved = 0;
 
 	migrate_pages(&fixture->folios, test_new_folio, NULL,
-		      (unsigned long)fixture, mode, MR_COMPACTION, &moved);
+		      (unsigned long)fixture, mode, reason, &moved);
 	test_putback(fixture);
 	return moved;
+}
+
+static inline unsigned int test_move(struct test_fixture *fixture,
+				     enum migrate_mode mode)
+{
+	return test_move_for(fixture, mode, MR_COMPACTION);
+}
+
+static inline int test_move_thread(void *data)
+{
+	struct test_fixture *fixture = data;
+
+	fixture->moved = test_move(fixture, fixture->mode);
+	complete(&fixture->over);
+	return 0;
+}
+
+/* Have a thread move what is isolated; returns once a pause of @owner is open. */
+static inline void test_begin_move(struct kunit *test, struct test_owner *owner)
+{
+	struct test_fixture *fixture = test->priv;
+	struct task_struct *task;
+
+	reinit_completion(&fixture->over);
+	fixture->mode = MIGRATE_SYNC;
+	task = kthread_run(test_move_thread, fixture, "pinpage-move");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	fixture->moving = true;
+	while (!READ_ONCE(owner->open) && !completion_done(&fixture->over))
+		usleep_range(100, 200);
 }
 
 /* Does @owner know where its pages are, has it been treated as it should? */
@@ -686,13 +750,14 @@ static inline void test_expect_sane(struct kunit *test,
 	struct page *page;
 
 	KUNIT_EXPECT_EQ(test, owner->breaches, 0);
-	KUNIT_EXPECT_EQ(test, owner->quiets, owner->completes);
+	KUNIT_EXPECT_EQ(test, owner->pauses, owner->completes);
+	KUNIT_EXPECT_FALSE(test, owner->open);
 	KUNIT_EXPECT_EQ(test, atomic_read(&owner->set.moves), 0);
 	for (i = 0; i < owner->nr; i++) {
 		KUNIT_ASSERT_EQ(test, pinpage_get_pages(&owner->set, i, &page,
 							1), 0);
 		wrong += page != owner->pages[i];
-		wrong += owner->calls[i] != 0;
+		wrong += owner->moves[i] != NULL;
 		wrong += !folio_test_pinpage(page_folio(page));
 	}
 	KUNIT_EXPECT_EQ(test, wrong, 0);

@@ -122,16 +122,15 @@ static void index_fill(struct kunit *test, struct pinpage_set *set,
 
 	for (i = 0; i < nr; i++) {
 		if (index_continues(pages, i)) {
-			slot->where = slot_where(slot_pfn(slot),
-						 slot_nr(slot) + 1,
-						 slot_pos(slot));
+			slot_init(slot, slot_pfn(slot), slot_nr(slot) + 1,
+				  slot_pos(slot));
 			continue;
 		}
 		if (!chunk || chunk->nr == CHUNK_SLOTS)
 			chunk = index_add_chunk(set, chunk);
 		KUNIT_ASSERT_NOT_NULL(test, chunk);
 		slot = &chunk->slots[chunk->nr];
-		slot->where = slot_where(page_to_pfn(pages[i]), 1, chunk->nr++);
+		slot_init(slot, page_to_pfn(pages[i]), 1, chunk->nr++);
 	}
 }
 
@@ -444,7 +443,7 @@ static void index_claim(struct index_set *s, bool claim)
 	for (chunk = s->set.chunks; chunk; chunk = chunk->next)
 		for (i = 0; i < chunk->nr; i++)
 			if (claim)
-				chunk->slots[i].where |= SLOT_CLAIMED;
+				slot_claim(&chunk->slots[i]);
 			else
 				slot_unclaim(&chunk->slots[i]);
 }

@@ -257,7 +257,7 @@ TEST_F_TIMEOUT(rungs, owner_needs_time, TEST_SECONDS)
 {
 	struct owner owner = own(self->at);
 	struct test_pinpage_policy policy = {
-		.id = owner.id, .prepare_ms = 20,
+		.id = owner.id, .quiet_us = 20000,
 	};
 
 	if (owner.fd < 0)

@@ -99,7 +99,7 @@ TEST_F_TIMEOUT(badinput, misuse, TEST_SECONDS)
 
 TEST_F_TIMEOUT(badinput, hole, TEST_SECONDS)
 {
-	static const int kinds[] = { TEST_PINPAGE_USER, TEST_PINPAGE_SET, TEST_PINPAGE_GET };
+	static const int kinds[] = { TEST_PINPAGE_USER, TEST_PINPAGE_SET };
 	char *at = map_anon(NR);
 	size_t i;
 
@@ -177,7 +177,6 @@ TEST_F_TIMEOUT(badinput, zero_page, TEST_SECONDS)
 	ASSERT_NE(NULL, at);
 	/* The zero page, for all. */
 	EXPECT_EQ(0, at[0]);
-	EXPECT_EQ(-EINVAL, pin(self, TEST_PINPAGE_GET, at, 1, 0));
 	EXPECT_EQ(-EINVAL, pin(self, TEST_PINPAGE_SET, at, 1, 0));
 	id = pin(self, TEST_PINPAGE_USER, at, 1, 0);
 	EXPECT_GT(id, 0);
@@ -189,13 +188,10 @@ TEST_F_TIMEOUT(badinput, zero_page, TEST_SECONDS)
 
 TEST_F_TIMEOUT(badinput, twice_in_a_set, TEST_SECONDS)
 {
-	static const int kinds[] = { TEST_PINPAGE_SET, TEST_PINPAGE_GET };
 	int backing = make_memfd(1), id;
-	size_t i;
 	char *at;
 
-	for (i = 0; i < ARRAY_SIZE(kinds); i++)
-		EXPECT_EQ(-EEXIST, pin(self, kinds[i], self->at, NR, TEST_PINPAGE_TWICE));
+	EXPECT_EQ(-EEXIST, pin(self, TEST_PINPAGE_SET, self->at, NR, TEST_PINPAGE_TWICE));
 	EXPECT_EQ(-EEXIST, pin(self, TEST_PINPAGE_KERNEL, NULL, NR, TEST_PINPAGE_TWICE));
 
 	/* One page, mapped at two places of the range. */
@@ -213,10 +209,32 @@ TEST_F_TIMEOUT(badinput, twice_in_a_set, TEST_SECONDS)
 	close(backing);
 }
 
+/* A plain reference does not keep fork() from sharing a page: only pins will do. */
+TEST_F_TIMEOUT(badinput, references, TEST_SECONDS)
+{
+	int backing = make_memfd(1), id;
+	char *at;
+
+	ASSERT_LE(0, backing);
+	at = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, backing, 0);
+	ASSERT_NE(MAP_FAILED, at);
+	at[0] = 1;
+	EXPECT_EQ(-EINVAL, pin(self, TEST_PINPAGE_GET, at, 1, TEST_PINPAGE_WRITE));
+	EXPECT_EQ(-EINVAL, pin(self, TEST_PINPAGE_GET, self->at, NR, TEST_PINPAGE_WRITE));
+	EXPECT_EQ(-EINVAL, pin(self, TEST_PINPAGE_GET, self->at, NR, 0));
+	/* One that somebody else has pinned is no better. */
+	id = pin(self, TEST_PINPAGE_USER, self->at, NR / 2, TEST_PINPAGE_WRITE);
+	ASSERT_GT(id, 0);
+	EXPECT_EQ(-EINVAL, pin(self, TEST_PINPAGE_GET, self->at, NR, TEST_PINPAGE_WRITE));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+	munmap(at, PAGE);
+	close(backing);
+}
+
 TEST_F_TIMEOUT(badinput, flags, TEST_SECONDS)
 {
 	static const int kinds[] = {
-		TEST_PINPAGE_USER, TEST_PINPAGE_SET, TEST_PINPAGE_GET, TEST_PINPAGE_KERNEL,
+		TEST_PINPAGE_USER, TEST_PINPAGE_SET, TEST_PINPAGE_KERNEL,
 	};
 	size_t i;
 
@@ -309,7 +327,7 @@ TEST_F_TIMEOUT(badinput, driver, TEST_SECONDS)
 	EXPECT_EQ(-EINVAL, dev_access(self->fd, id, &word, NR * PAGE, 8, false, 0));
 	EXPECT_EQ(-EFAULT, dev_access(self->fd, id, NULL, 0, 8, false, 0));
 	EXPECT_EQ(-EINVAL, dev_policy(self->fd, (struct test_pinpage_policy){
-		.id = id, .mode = 3 }));
+		.id = id, .hold = 2 }));
 	EXPECT_EQ(0, dev_unpin(self->fd, id));
 	EXPECT_EQ(-ENOENT, dev_unpin(self->fd, id));
 }
@@ -319,7 +337,7 @@ TEST_F_TIMEOUT(badinput, driver, TEST_SECONDS)
 #define FAULTS_MAX	4000
 
 static const int nomem_kinds[] = {
-	TEST_PINPAGE_USER, TEST_PINPAGE_SET, TEST_PINPAGE_GET, TEST_PINPAGE_KERNEL,
+	TEST_PINPAGE_USER, TEST_PINPAGE_SET, TEST_PINPAGE_KERNEL,
 };
 
 /* Pin, and unpin what could be pinned; returns how many pins were refused. */

@@ -88,7 +88,6 @@ static int unmovable(struct _test_data_blame *self)
 
 FIXTURE_SETUP(blame)
 {
-	uint64_t pfn;
 	char why[128];
 
 	self->fd = device_open(why, sizeof(why));

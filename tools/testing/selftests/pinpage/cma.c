@@ -170,6 +170,27 @@ TEST_F_TIMEOUT(cma, longterm_on_registered, TEST_SECONDS)
 	EXPECT_EQ(0, dev_unpin(self->fd, id));
 }
 
+/* It can't stay where it is, and the owner has only to be waited for. */
+TEST_F_TIMEOUT(cma, longterm_waits_for_owner, TEST_SECONDS)
+{
+	struct test_pinpage_counters count;
+	int id, other;
+
+	id = pin_run(self, TEST_PINPAGE_USER, TEST_PINPAGE_WRITE);
+	ASSERT_GT(id, 0);
+	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){
+		.id = id, .quiet_us = 50000 }));
+	other = pin_run(self, TEST_PINPAGE_LONGTERM, TEST_PINPAGE_WRITE);
+	ASSERT_GT(other, 0);
+	EXPECT_EQ(0, count_inside(self, other));
+	EXPECT_EQ(0, check_run(self, id));
+	count = dev_count(self->fd, id);
+	EXPECT_TRUE(account_balanced(&count));
+	EXPECT_LE(self->nr, count.moved);
+	EXPECT_EQ(0, dev_unpin(self->fd, other));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+}
+
 /* Take from the area until the first page of the run has had to move. */
 static void take_until_moved(struct _test_data_cma *self, int id, uint64_t pfn)
 {
@@ -224,9 +245,9 @@ TEST_F_TIMEOUT(cma, allocation_moves_nested, TEST_SECONDS)
 	expect_leaves(_metadata, self, TEST_PINPAGE_USER, 3);
 }
 
-TEST_F_TIMEOUT(cma, allocation_moves_references, TEST_SECONDS)
+TEST_F_TIMEOUT(cma, allocation_moves_set, TEST_SECONDS)
 {
-	expect_leaves(_metadata, self, TEST_PINPAGE_GET, 2);
+	expect_leaves(_metadata, self, TEST_PINPAGE_SET, 2);
 }
 
 /* What is not registered is in the way, as ever. */

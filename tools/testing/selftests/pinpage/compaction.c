@@ -8,6 +8,7 @@
  * have to move, or there was nothing to see.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -28,7 +29,6 @@ static const struct {
 } kinds[] = {
 	{ "anon", ANON, TEST_PINPAGE_USER, TEST_PINPAGE_WRITE },
 	{ "anon, set", ANON, TEST_PINPAGE_SET, TEST_PINPAGE_WRITE },
-	{ "anon, references", ANON, TEST_PINPAGE_GET, TEST_PINPAGE_WRITE },
 	{ "shmem", SHMEM, TEST_PINPAGE_USER, TEST_PINPAGE_WRITE },
 	{ "memfd", SHMEM, TEST_PINPAGE_MEMFD, TEST_PINPAGE_WRITE },
 	{ "file", FILE_CACHE, TEST_PINPAGE_USER, 0 },
@@ -186,6 +186,36 @@ TEST_F_TIMEOUT(compaction, all_kinds, TEST_SECONDS)
 			ASSERT_EQ(user_pfn(self->of[k].at + i * PAGE),
 				  dev_pfn(self->fd, self->of[k].id, i));
 	}
+}
+
+/* Who would rather have his devices run than large folios says so. */
+TEST_F_TIMEOUT(compaction, knob, TEST_SECONDS)
+{
+	static const char knob[] = "/proc/sys/vm/pinpage_compaction";
+	int64_t was = read_number(knob);
+	int k, unpinned;
+
+	if (access("/proc/sys/vm/compact_memory", W_OK))
+		SKIP(return, "no compaction");
+	EXPECT_EQ(1, was);
+	EXPECT_EQ(-EINVAL, write_text(knob, "2"));
+	EXPECT_EQ(-EINVAL, write_text(knob, "-1"));
+	ASSERT_EQ(0, write_text(knob, "0"));
+	punch_holes(&self->holes, read_pfns(self));
+	EXPECT_EQ(0, write_text("/proc/sys/vm/compact_memory", "1"));
+	unpinned = count_moved(self, UNPINNED);
+	for (k = 0; k < PLAIN; k++) {
+		if (!self->of[k].at)
+			continue;
+		EXPECT_EQ(0, dev_count(self->fd, self->of[k].id).prepares);
+		EXPECT_EQ(0, count_moved(self, k));
+	}
+	/* Others may ask as before. */
+	if (have_two_nodes())
+		EXPECT_EQ(1, move_away(self->of[0].at, 1));
+	ASSERT_EQ(0, write_text(knob, "1"));
+	if (unpinned < ENOUGH)
+		SKIP(return, "compaction has moved %d pages that are not pinned", unpinned);
 }
 
 TEST_HARNESS_MAIN

@@ -30,12 +30,15 @@ FIXTURE(hotplug) {
 FIXTURE_VARIANT(hotplug) {
 	int kind;
 	bool shmem;
+	int order;
 };
 
 FIXTURE_VARIANT_ADD(hotplug, anon) { .kind = TEST_PINPAGE_USER };
-FIXTURE_VARIANT_ADD(hotplug, anon_get) { .kind = TEST_PINPAGE_GET };
+FIXTURE_VARIANT_ADD(hotplug, anon_set) { .kind = TEST_PINPAGE_SET };
 FIXTURE_VARIANT_ADD(hotplug, shmem) { .kind = TEST_PINPAGE_USER, .shmem = true };
 FIXTURE_VARIANT_ADD(hotplug, kernel) { .kind = TEST_PINPAGE_KERNEL };
+FIXTURE_VARIANT_ADD(hotplug, kernel_small) { .kind = TEST_PINPAGE_KERNEL, .order = 1 };
+FIXTURE_VARIANT_ADD(hotplug, kernel_large) { .kind = TEST_PINPAGE_KERNEL, .order = 8 };
 
 static void ignore(int sig)
 {
@@ -118,14 +121,18 @@ static bool map_filled(struct _test_data_hotplug *self, bool shmem)
 
 static int pin(struct _test_data_hotplug *self, int kind, int flags)
 {
-	int id;
+	return dev_pin_range(self->fd, kind, self->at, NR, flags, 0);
+}
 
-	if (kind != TEST_PINPAGE_KERNEL)
-		return dev_pin_range(self->fd, kind, self->at, NR, flags, 0);
-	id = dev_pin_range(self->fd, kind, NULL, NR, 0, 0);
-	if (id > 0 && dev_fill(self->fd, id, NR, SEED_USER))
-		return -EIO;
-	return id;
+/* The driver's own pages, with the content that a process's would have. */
+static int pin_kernel(int fd, size_t pages, int order)
+{
+	struct test_pinpage_pin arg = {
+		.kind = TEST_PINPAGE_KERNEL, .len = pages * PAGE, .order = order,
+	};
+	int id = dev_pin(fd, arg);
+
+	return id > 0 && dev_fill(fd, id, pages, SEED_USER) ? -EIO : id;
 }
 
 /* How many of the first @nr pages of @id are in the block? */
@@ -151,8 +158,11 @@ FIXTURE_SETUP(hotplug)
 		SKIP(return, "%s", reason);
 	prefer_node(block_node(&self->block));
 	ASSERT_TRUE(map_filled(self, variant->shmem));
-	self->id = pin(self, variant->kind, variant->kind == TEST_PINPAGE_USER ?
-		       TEST_PINPAGE_WRITE : 0);
+	if (variant->kind == TEST_PINPAGE_KERNEL)
+		self->id = pin_kernel(self->fd, NR, variant->order);
+	else
+		self->id = pin(self, variant->kind, variant->kind == TEST_PINPAGE_USER ?
+			       TEST_PINPAGE_WRITE : 0);
 	prefer_node(-1);
 	ASSERT_GT(self->id, 0);
 }
@@ -238,11 +248,49 @@ TEST_F_TIMEOUT(hotplug, refused, TEST_SECONDS)
 	ASSERT_EQ(0, dev_policy(self->fd, no));
 	EXPECT_NE(0, set_block(&self->block, "offline", 3));
 	EXPECT_EQ(pfn, dev_pfn(self->fd, self->id, 7));
+	/* In what it is asked about together, one page keeps them all. */
 	EXPECT_LT(0, dev_count(self->fd, self->id).refused);
 	EXPECT_EQ(0, dev_check(self->fd, self->id, NR, SEED_USER));
 	ASSERT_EQ(0, dev_policy(self->fd, yes));
 	EXPECT_EQ(0, set_block(&self->block, "offline", 60));
 	EXPECT_EQ(0, inside(self->fd, &self->block, self->id, NR));
+}
+
+#ifndef MADV_HWPOISON
+#define MADV_HWPOISON	100
+#endif
+
+/* What is broken stays, is not copied, and keeps nobody. */
+TEST_F_TIMEOUT(hotplug, poisoned, TEST_SECONDS)
+{
+	char *broken = map_anon(1);
+	uint64_t pfn;
+	int id;
+
+	if (variant->kind != TEST_PINPAGE_USER)
+		SKIP(return, "one kind will do");
+	signal(SIGBUS, SIG_IGN);
+	ASSERT_NE(NULL, broken);
+	prefer_node(block_node(&self->block));
+	broken[0] = 1;
+	prefer_node(-1);
+	id = dev_pin_range(self->fd, TEST_PINPAGE_USER, broken, 1, TEST_PINPAGE_WRITE, 1);
+	ASSERT_GT(id, 0);
+	if (!inside(self->fd, &self->block, id, 1)) {
+		EXPECT_EQ(0, dev_unpin(self->fd, id));
+		SKIP(return, "the page is not in the block");
+	}
+	pfn = dev_pfn(self->fd, id, 0);
+	if (madvise(broken, PAGE, MADV_HWPOISON) && errno == EINVAL) {
+		EXPECT_EQ(0, dev_unpin(self->fd, id));
+		SKIP(return, "needs CONFIG_MEMORY_FAILURE");
+	}
+	EXPECT_TRUE(page_flag(pfn, KPF_HWPOISON));
+	EXPECT_EQ(0, set_block(&self->block, "offline", 60));
+	EXPECT_EQ(pfn, dev_pfn(self->fd, id, 0));
+	EXPECT_EQ(0, inside(self->fd, &self->block, self->id, NR));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+	munmap(broken, PAGE);
 }
 
 /* What virtio-mem, and hugetlb for gigantic pages, do: take what is no CMA. */
@@ -299,13 +347,6 @@ static char *map_kind(enum pinned kind)
 	if (kind != SHMEM)
 		madvise(at, PINS * PAGE, kind == THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	return at;
-}
-
-static int pin_kernel(struct _test_data_block *self)
-{
-	int id = dev_pin_range(self->fd, TEST_PINPAGE_KERNEL, NULL, PINS, 0, 0);
-
-	return id > 0 && dev_fill(self->fd, id, PINS, SEED_USER) ? -EIO : id;
 }
 
 FIXTURE_SETUP(block)
@@ -372,7 +413,7 @@ TEST_F_TIMEOUT(block, comes_and_goes, 4 * TEST_SECONDS)
 
 	for (round = 0; round < nr; round++) {
 		/* What the kernel owns comes anew; the others are moved in. */
-		self->id[KERNEL] = pin_kernel(self);
+		self->id[KERNEL] = pin_kernel(self->fd, PINS, round % 2 ? 9 : 0);
 		ASSERT_GT(self->id[KERNEL], 0);
 		for (i = 0; round && i < KERNEL; i++) {
 			move_to(0, self->at[i], PINS, !node);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -297,12 +298,12 @@ TEST_F_TIMEOUT(huge, parts, TEST_SECONDS)
 		{ 0, 1 }, { 3, 7 }, { 5, 10 }, { 15, 1 }, { HUGE_PAGES - 4, 8 },
 		{ HUGE_PAGES + 100, 300 },
 	};
-	static const int kinds[] = { TEST_PINPAGE_USER, TEST_PINPAGE_SET, TEST_PINPAGE_GET };
+	static const int kinds[] = { TEST_PINPAGE_USER, TEST_PINPAGE_SET };
 	int id[ARRAY_SIZE(parts)];
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(parts); i++) {
-		id[i] = pin_part(self, kinds[i % 3], parts[i][0], parts[i][1], i % 4);
+		id[i] = pin_part(self, kinds[i % 2], parts[i][0], parts[i][1], i % 4);
 		ASSERT_GT(id[i], 0);
 	}
 	expect_moves(_metadata, self, true);
@@ -431,8 +432,8 @@ TEST_F_TIMEOUT(huge, fork, TEST_SECONDS)
 /*
  * fork() splits what a PMD maps, if it is pinned, and the page table stays: each
  * round has a new mapping. Its first PMD is a migration entry from when the owner
- * has paused until the page is copied; how long fork() takes to come there is to
- * be found out.
+ * is quiet until the page is copied; how long fork() takes to come there is to be
+ * found out.
  */
 TEST_F_TIMEOUT(huge, fork_whole, TEST_SECONDS)
 {
@@ -450,9 +451,9 @@ TEST_F_TIMEOUT(huge, fork_whole, TEST_SECONDS)
 		id = pin_part(self, TEST_PINPAGE_USER, 0, NR, 0);
 		ASSERT_GT(id, 0);
 		ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){
-			.id = id, .prepare_ms = 1 + round % 10 }));
+			.id = id, .quiet_us = 1000 * (1 + round % 10) }));
 		ASSERT_EQ(0, start_mover(&m, self->at, 1, 0));
-		while (!dev_count(self->fd, id).in_prepare)
+		while (!dev_count(self->fd, id).open)
 			sched_yield();
 		fork_round(_metadata, self, variant->memory, id);
 		stop_mover(&m);
@@ -484,6 +485,72 @@ TEST_F_TIMEOUT(huge, munmap, TEST_SECONDS)
 	EXPECT_EQ(0, dev_count(self->fd, id).violations);
 	EXPECT_EQ(0, dev_order(self->fd, id));
 	EXPECT_EQ(0, dev_unpin(self->fd, id));
+}
+
+/* Where there is none of its order to be had, it stays, and nothing else does. */
+TEST_F_TIMEOUT(huge, no_memory_for_one, TEST_SECONDS)
+{
+	int id, small_id, i;
+	void *list[9];
+	char *small;
+
+	if (variant->memory >= HUGETLB)
+		SKIP(return, "from a pool");
+	if (!fail_order(0))
+		SKIP(return, "no fault injection");
+	id = pin_part(self, TEST_PINPAGE_USER, 0, NR, 0);
+	ASSERT_GT(id, 0);
+	small = map_anon(8);
+	ASSERT_NE(NULL, small);
+	user_fill(small, 8, SEED_USER);
+	ASSERT_EQ(8, move_to(0, small, 8, 0));
+	small_id = dev_pin_range(self->fd, TEST_PINPAGE_USER, small, 8, TEST_PINPAGE_WRITE, 1);
+	ASSERT_GT(small_id, 0);
+	list[0] = self->at;
+	for (i = 0; i < 8; i++)
+		list[1 + i] = small + i * PAGE;
+	ASSERT_TRUE(fail_order(2));
+	EXPECT_EQ(8, move_list(0, list, 9, 1));
+	EXPECT_TRUE(fail_order(0));
+	EXPECT_EQ(0, node_of(self->at));
+	EXPECT_EQ(8, dev_count(self->fd, small_id).moved);
+	EXPECT_EQ(0, dev_count(self->fd, id).moved);
+	expect_moves(_metadata, self, true);
+	EXPECT_EQ(0, dev_unpin(self->fd, small_id));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+	munmap(small, 8 * PAGE);
+}
+
+#ifndef MADV_HWPOISON
+#define MADV_HWPOISON	100
+#endif
+
+/* Nobody reads what is broken, not even to copy it: its owner is not asked. */
+TEST_F_TIMEOUT(huge, poisoned, TEST_SECONDS)
+{
+	struct test_pinpage_counters count;
+	uint64_t pfn;
+	int id;
+
+	if (variant->memory != ANON_THP)
+		SKIP(return, "one kind will do");
+	signal(SIGBUS, SIG_IGN);
+	id = pin_part(self, TEST_PINPAGE_USER, 0, HUGE_PAGES, 0);
+	ASSERT_GT(id, 0);
+	pfn = dev_pfn(self->fd, id, 0);
+	if (madvise(self->at + 7 * PAGE, PAGE, MADV_HWPOISON) && errno == EINVAL) {
+		EXPECT_EQ(0, dev_unpin(self->fd, id));
+		SKIP(return, "needs CONFIG_MEMORY_FAILURE");
+	}
+	EXPECT_TRUE(page_flag(pfn + 7, KPF_HWPOISON));
+	move_to(0, self->at, HUGE_PAGES, 1);
+	count = dev_count(self->fd, id);
+	EXPECT_EQ(0, count.prepares);
+	EXPECT_EQ(pfn, dev_pfn(self->fd, id, 0));
+	EXPECT_EQ(0, dev_unpin(self->fd, id));
+	/* What is left of it is not to be read. */
+	ASSERT_EQ(0, munmap(self->at, NR * PAGE));
+	self->at = NULL;
 }
 
 /* Kernel-owned folios, which only CMA and memory offline want out of the way. */
@@ -587,6 +654,37 @@ static int take_them(struct _test_data_owned *self, int id)
 	return ret < 0 ? ret : 0;
 }
 
+static void expect_intact(struct __test_metadata *_metadata, struct _test_data_owned *self)
+{
+	size_t i;
+
+	EXPECT_EQ(0, dev_check(self->fd, self->ids[0], NR, SEED_DEVICE));
+	EXPECT_EQ(0, dev_order(self->fd, self->ids[0]));
+	for (i = 0; i < NR; i++)
+		ASSERT_EQ(TEST_PINPAGE_FLAGGED | TEST_PINPAGE_INTACT,
+			  dev_place(self->fd, self->ids[0], i).flags);
+}
+
+/* Somebody wants one page only, in the middle of a folio: all of it has to go. */
+TEST_F_TIMEOUT(owned, part, TEST_SECONDS)
+{
+	size_t folio = 1UL << variant->order, i;
+	int tries = 50, ret;
+	uint64_t pfn;
+
+	for (i = 0; i < NR; i += folio)
+		if (in_cma(&self->cma, dev_pfn(self->fd, self->ids[0], i)))
+			break;
+	ASSERT_GT(NR, i);
+	pfn = dev_pfn(self->fd, self->ids[0], i);
+	do {
+		ret = contig_take(self->contig, pfn + folio / 2, 1, true);
+	} while (ret == -EBUSY && --tries);
+	EXPECT_LT(0, ret);
+	EXPECT_NE(pfn, dev_pfn(self->fd, self->ids[0], i));
+	expect_intact(_metadata, self);
+}
+
 TEST_F_TIMEOUT(owned, cma, TEST_SECONDS)
 {
 	struct test_pinpage_counters count;
@@ -607,10 +705,7 @@ TEST_F_TIMEOUT(owned, cma, TEST_SECONDS)
 	for (i = 0; i < NR; i++)
 		if (in_cma(&self->cma, before[i]))
 			EXPECT_NE(before[i], dev_pfn(self->fd, id, i));
-	EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_DEVICE));
-	for (i = 0; i < NR; i++)
-		ASSERT_EQ(TEST_PINPAGE_FLAGGED | TEST_PINPAGE_INTACT,
-			  dev_place(self->fd, id, i).flags);
+	expect_intact(_metadata, self);
 	for (i = 0; i < NR - 6; i++)
 		ASSERT_EQ(dev_pfn(self->fd, id, i + 3), dev_pfn(self->fd, second, i));
 	count = dev_count(self->fd, second);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "../kselftest_harness.h"
@@ -342,6 +343,85 @@ TEST_F_TIMEOUT(kernel, cma, TEST_SECONDS)
 		self->taken += TAKE;
 	EXPECT_LT(0, self->taken);
 	EXPECT_LT(0, count_moved(self));
+	expect_intact(_metadata, self);
+}
+
+struct taker {
+	int contig, ret;
+	uint64_t pfn;
+};
+
+static void *take_cluster(void *arg)
+{
+	struct taker *t = arg;
+
+	t->ret = contig_take(t->contig, t->pfn, 32, true);
+	return NULL;
+}
+
+struct release {
+	int fd, id;
+	bool early, over;
+};
+
+/* After ten seconds, or as soon as nobody has been kept waiting. */
+static void *release_later(void *arg)
+{
+	struct release *r = arg;
+	int tries = 100;
+
+	while (tries-- && !__atomic_load_n(&r->early, __ATOMIC_ACQUIRE))
+		sleep_ms(100);
+	__atomic_store_n(&r->over, true, __ATOMIC_RELEASE);
+	dev_unpin(r->fd, r->id);
+	return NULL;
+}
+
+/*
+ * A mover has taken pages of the buffer, and waits for a page that is somebody else's
+ * and under writeback. Letting the buffer go does not.
+ */
+TEST_F_TIMEOUT(kernel, clear_beside_writeback, TEST_SECONDS)
+{
+	struct release release = { .fd = self->fd };
+	struct taker taker = { .contig = contig_open() };
+	pthread_t taking, releasing;
+	int ids[128], nr = 0, memfd = make_memfd(1);
+	char *file;
+
+	if (taker.contig < 0 || !self->cma.count)
+		SKIP(return, "needs CONFIG_CMA_TEST, and an area in debugfs");
+	ASSERT_LE(0, memfd);
+	file = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+	ASSERT_NE(MAP_FAILED, file);
+	file[0] = 1;
+	do {
+		prefer_node(nr % 2);
+		ids[nr] = alloc_pages(self->fd, 32, variant->system, variant->flags);
+		ASSERT_GT(ids[nr], 0);
+		taker.pfn = dev_pfn(self->fd, ids[nr++], 8);
+	} while (nr < 128 && !in_cma(&self->cma, taker.pfn));
+	prefer_node(-1);
+	if (!in_cma(&self->cma, taker.pfn))
+		SKIP(return, "no page in CMA");
+	/* What is at the place goes elsewhere. */
+	ASSERT_EQ(0, contig_place(taker.contig, file, taker.pfn ^ 1));
+	taker.pfn &= ~31ULL;
+	release.id = dev_pin_range(self->fd, TEST_PINPAGE_WRITEBACK, file, 1, 0, 0);
+	ASSERT_GT(release.id, 0);
+	ASSERT_EQ(0, pthread_create(&taking, NULL, take_cluster, &taker));
+	sleep_ms(1000);
+	ASSERT_EQ(0, pthread_create(&releasing, NULL, release_later, &release));
+	while (nr)
+		EXPECT_EQ(0, dev_unpin(self->fd, ids[--nr]));
+	EXPECT_FALSE(__atomic_load_n(&release.over, __ATOMIC_ACQUIRE));
+	__atomic_store_n(&release.early, true, __ATOMIC_RELEASE);
+	pthread_join(releasing, NULL);
+	pthread_join(taking, NULL);
+	munmap(file, PAGE);
+	close(memfd);
+	close(taker.contig);
+	remember(self);
 	expect_intact(_metadata, self);
 }
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -44,7 +45,7 @@ FIXTURE_VARIANT(lifetime) {
 FIXTURE_VARIANT_ADD(lifetime, anon) { .anon = true, .kind = TEST_PINPAGE_USER };
 FIXTURE_VARIANT_ADD(lifetime, anon_set) { .anon = true, .kind = TEST_PINPAGE_SET };
 FIXTURE_VARIANT_ADD(lifetime, shmem) { .kind = TEST_PINPAGE_USER };
-FIXTURE_VARIANT_ADD(lifetime, shmem_get) { .kind = TEST_PINPAGE_GET };
+FIXTURE_VARIANT_ADD(lifetime, shmem_set) { .kind = TEST_PINPAGE_SET };
 FIXTURE_VARIANT_ADD(lifetime, file) { .kind = TEST_PINPAGE_SET, .disk = true };
 
 static char *map_it(bool anon, int backing)
@@ -449,6 +450,74 @@ TEST_F_TIMEOUT(lifetime, module, TEST_SECONDS)
 	EXPECT_EQ(NR, move_to(0, self->at, NR, 1));
 	EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
 	EXPECT_EQ(0, dev_unpin(self->fd, id));
+}
+
+struct forker {
+	char *at;
+	bool stop;
+	int rounds, bad;
+};
+
+/* Children that look whether what the parent writes later is theirs, too. */
+static void *keep_forking(void *arg)
+{
+	struct forker *f = arg;
+	int go[2], status;
+	pid_t pid;
+
+	while (!__atomic_load_n(&f->stop, __ATOMIC_ACQUIRE)) {
+		if (pipe(go))
+			break;
+		user_fill(f->at, NR, SEED_USER);
+		pid = fork();
+		if (!pid) {
+			wait_for(go[0]);
+			_exit(!!user_check(f->at, NR, SEED_USER));
+		}
+		user_fill(f->at, NR, SEED_DEVICE);
+		tell(go[1]);
+		if (waitpid(pid, &status, 0) != pid || status)
+			f->bad++;
+		close(go[0]);
+		close(go[1]);
+		f->rounds++;
+	}
+	return NULL;
+}
+
+/*
+ * The last system goes while pages of its last set move: what is a migration entry
+ * then was exclusive before, and fork() must not share it.
+ */
+TEST_F_TIMEOUT(lifetime, fork_and_unregister, TEST_SECONDS)
+{
+	struct forker f = { .at = self->at };
+	pthread_t thread;
+	struct mover m;
+	char why[128];
+	int round;
+
+	if (!variant->anon)
+		SKIP(return, "shared with children anyway");
+	if (access("/sys/module/test_pinpage/refcnt", F_OK))
+		SKIP(return, "the driver is built in");
+	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_forking, &f));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
+	for (round = 0; round < rounds(30); round++) {
+		ASSERT_LT(0, pin_all(self, variant));
+		let_move(&m);
+		/* Children have it open as well, for a while. */
+		close(self->fd);
+		while (syscall(__NR_delete_module, "test_pinpage", O_NONBLOCK) && errno == EAGAIN)
+			sched_yield();
+		self->fd = device_open(why, sizeof(why));
+		ASSERT_LE(0, self->fd);
+	}
+	__atomic_store_n(&f.stop, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	stop_mover(&m);
+	EXPECT_LT(0, f.rounds);
+	EXPECT_EQ(0, f.bad);
 }
 
 TEST_HARNESS_MAIN

@@ -4,6 +4,7 @@
  * what the process and the device wrote, and the device follows.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -42,10 +43,6 @@ FIXTURE_VARIANT_ADD(move, anon_set) {
 	.memory = ANON, .kind = TEST_PINPAGE_SET, .flags = TEST_PINPAGE_WRITE,
 };
 
-FIXTURE_VARIANT_ADD(move, anon_get) {
-	.memory = ANON, .kind = TEST_PINPAGE_GET, .flags = TEST_PINPAGE_WRITE,
-};
-
 FIXTURE_VARIANT_ADD(move, shmem) {
 	.memory = SHMEM, .kind = TEST_PINPAGE_USER, .flags = TEST_PINPAGE_WRITE,
 };
@@ -54,8 +51,8 @@ FIXTURE_VARIANT_ADD(move, shmem_memfd) {
 	.memory = SHMEM, .kind = TEST_PINPAGE_MEMFD, .flags = TEST_PINPAGE_WRITE,
 };
 
-FIXTURE_VARIANT_ADD(move, shmem_get) {
-	.memory = SHMEM, .kind = TEST_PINPAGE_GET, .flags = TEST_PINPAGE_WRITE,
+FIXTURE_VARIANT_ADD(move, shmem_set) {
+	.memory = SHMEM, .kind = TEST_PINPAGE_SET, .flags = TEST_PINPAGE_WRITE,
 };
 
 FIXTURE_VARIANT_ADD(move, file_readonly) {
@@ -223,6 +220,31 @@ TEST_F_TIMEOUT(move, some, TEST_SECONDS)
 		ASSERT_EQ(1, move_away(self->at + i * PAGE, 1));
 	for (i = 0; i < NR; i++)
 		ASSERT_EQ(i % 3 != 0, before[i] == dev_pfn(self->fd, self->id, i));
+	check_sides(_metadata, self, variant, 1);
+}
+
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+
+/* A page that is about to break is the best reason to ask. */
+TEST_F_TIMEOUT(move, soft_offline, TEST_SECONDS)
+{
+	uint64_t before[NR];
+	int i;
+
+	if (variant->memory == FILE_CACHE)
+		SKIP(return, "is dropped, not moved, where it can be");
+	for (i = 0; i < NR; i++)
+		before[i] = user_pfn(self->at + i * PAGE);
+	if (madvise(self->at + 5 * PAGE, PAGE, MADV_SOFT_OFFLINE) && errno == EINVAL)
+		SKIP(return, "needs CONFIG_MEMORY_FAILURE");
+	/* It is the only one that has left, or has been told to. */
+	EXPECT_NE(before[5], dev_pfn(self->fd, self->id, 5));
+	EXPECT_TRUE(page_flag(before[5], KPF_HWPOISON));
+	for (i = 0; i < NR; i++)
+		EXPECT_EQ(i != 5, before[i] == dev_pfn(self->fd, self->id, i));
+	EXPECT_EQ(1, dev_count(self->fd, self->id).moved);
 	check_sides(_metadata, self, variant, 1);
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Owners who agree, refuse, are late or slow: one page, several sets. A move
- * happens when all of them agree; where one refuses, everybody goes on as
- * before, and no owner is left waiting.
+ * happens when all of them are quiet; where one refuses, or is waited for in vain,
+ * everybody goes on as before.
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -61,7 +61,6 @@ FIXTURE_SETUP(owners)
 			.len = NR * PAGE,
 			.flags = TEST_PINPAGE_WRITE,
 			.system = variant->same_system ? 0 : i,
-			.timeout_ms = 2000,
 		};
 
 		self->id[i] = dev_pin(self->fd, pin);
@@ -144,8 +143,8 @@ TEST_F_TIMEOUT(owners, refuse, TEST_SECONDS)
 	EXPECT_EQ(NR, move_to(0, self->at, NR, 1));
 }
 
-/* -EBUSY is final for the batch: one question, no smaller ones. */
-TEST_F_TIMEOUT(owners, busy_is_asked_once_a_batch, TEST_SECONDS)
+/* -EBUSY is final for the call, for all items: one question, no smaller ones. */
+TEST_F_TIMEOUT(owners, refusal_is_asked_once, TEST_SECONDS)
 {
 	struct test_pinpage_counters count;
 
@@ -153,25 +152,29 @@ TEST_F_TIMEOUT(owners, busy_is_asked_once_a_batch, TEST_SECONDS)
 		.refusals = 1000, .refusal = -EBUSY });
 	ASSERT_EQ(0, move_to(0, self->at, NR, 1));
 	count = dev_count(self->fd, self->id[0]);
-	/* All items each time, however often migrate_pages() tries. */
-	EXPECT_EQ(count.prepares * NR, count.items);
+	EXPECT_EQ(1, count.prepares);
+	EXPECT_EQ(NR, count.items);
+	EXPECT_EQ(1, count.refused);
 }
 
-/* The pages that one owner needs right now stay; all others move. */
+/* What one owner needs right now stays, and what it is asked about with it. */
 TEST_F_TIMEOUT(owners, some_items_busy, TEST_SECONDS)
 {
 	uint64_t before[NR];
 	int bad, i, from, to;
 
 	for (bad = 0; bad < variant->nr; bad++) {
-		from = bad * 3 % NR;
+		from = bad * 3 % (NR - 2);
 		to = from + 2;
 		ASSERT_EQ(NR, move_to(0, self->at, NR, 0));
 		for (i = 0; i < NR; i++)
 			before[i] = user_pfn(self->at + i * PAGE);
 		obey(_metadata, self, bad, (struct test_pinpage_policy){
 			.busy_first = from, .busy_nr = 2 });
-		EXPECT_EQ(NR - 2, move_to(0, self->at, NR, 1));
+		EXPECT_EQ(0, move_to(0, self->at, NR, 1));
+		for (i = 0; i < NR; i++)
+			EXPECT_EQ(i < from || i >= to,
+				  move_to(0, self->at + i * PAGE, 1, 1));
 		for (i = 0; i < NR; i++)
 			EXPECT_EQ(i >= from && i < to,
 				  before[i] == user_pfn(self->at + i * PAGE));
@@ -184,35 +187,38 @@ TEST_F_TIMEOUT(owners, some_items_busy, TEST_SECONDS)
 /* Two owners need different pages. */
 TEST_F_TIMEOUT(owners, different_items_busy, TEST_SECONDS)
 {
-	int last = variant->nr - 1;
+	int last = variant->nr - 1, i, there = 0;
 
 	obey(_metadata, self, last, (struct test_pinpage_policy){
 		.busy_first = NR - 1, .busy_nr = 1 });
 	if (last)
 		obey(_metadata, self, 0, (struct test_pinpage_policy){
 			.busy_first = 0, .busy_nr = 1 });
-	EXPECT_EQ(NR - (last ? 2 : 1), move_to(0, self->at, NR, 1));
+	for (i = 0; i < NR; i++)
+		there += move_to(0, self->at + i * PAGE, 1, 1);
+	EXPECT_EQ(NR - (last ? 2 : 1), there);
 	EXPECT_EQ(0, user_check(self->at, NR, SEED_USER));
 }
 
-/* A passing -EAGAIN does not keep the pages. */
-TEST_F_TIMEOUT(owners, again, TEST_SECONDS)
+/* Quiet before prepare() has returned, which nobody has to wait for. */
+TEST_F_TIMEOUT(owners, early, TEST_SECONDS)
 {
-	int bad;
+	struct test_pinpage_counters count;
+	int i;
 
-	for (bad = 0; bad < variant->nr; bad++) {
-		obey(_metadata, self, bad, (struct test_pinpage_policy){
-			.refusals = 1, .refusal = -EAGAIN });
-		EXPECT_EQ(NR, move_to(0, self->at, NR, 1));
-		EXPECT_LT(0, dev_count(self->fd, self->id[bad]).refused);
-		ASSERT_EQ(NR, move_to(0, self->at, NR, 0));
-	}
+	for (i = 0; i < variant->nr; i += 2)
+		obey(_metadata, self, i, (struct test_pinpage_policy){ .early = 1 });
+	EXPECT_EQ(NR, move_to(0, self->at, NR, 1));
+	count = dev_count(self->fd, self->id[0]);
+	EXPECT_EQ(1, count.inprogress);
+	EXPECT_EQ(NR, count.moved);
+	EXPECT_EQ(0, count.cancelled);
 }
 
 /* What no callback may return means no. */
 TEST_F_TIMEOUT(owners, nonsense, TEST_SECONDS)
 {
-	static const int values[] = { 7, 1, -EIO, -ENOMEM, -EINTR, -5000 };
+	static const int values[] = { 7, 1, -EIO, -ENOMEM, -EAGAIN, -5000 };
 	unsigned int v;
 	int bad;
 
@@ -227,93 +233,125 @@ TEST_F_TIMEOUT(owners, nonsense, TEST_SECONDS)
 	EXPECT_EQ(NR, move_to(0, self->at, NR, 1));
 }
 
-/* Owners that only pause where the caller may wait. */
-TEST_F_TIMEOUT(owners, need_sync, TEST_SECONDS)
-{
-	int mode, bad;
-
-	for (mode = 1; mode <= 2; mode++) {
-		for (bad = 0; bad < variant->nr; bad++)
-			obey(_metadata, self, bad, (struct test_pinpage_policy){
-				.mode = mode });
-		EXPECT_EQ(NR, move_to(0, self->at, NR, mode % 2));
-	}
-}
-
-/* An owner that takes its time, within its limit. */
+/* Owners that take their time, all at once. */
 TEST_F_TIMEOUT(owners, slow, TEST_SECONDS)
 {
 	uint64_t timedout = read_event("pinpage_timedout");
+	struct test_pinpage_counters count;
+	int i;
 
-	obey(_metadata, self, variant->nr - 1, (struct test_pinpage_policy){
-		.prepare_ms = 100, .complete_ms = 100 });
+	for (i = 0; i < variant->nr; i++)
+		obey(_metadata, self, i, (struct test_pinpage_policy){
+			.quiet_us = 20000 * (i % 4 + 1), .complete_ms = 10 });
 	EXPECT_EQ(NR, move_to(0, self->at, NR, 1));
 	EXPECT_EQ(timedout, read_event("pinpage_timedout"));
+	for (i = 0; i < variant->nr; i++) {
+		count = dev_count(self->fd, self->id[i]);
+		EXPECT_EQ(1, count.prepares);
+		EXPECT_EQ(0, count.cancelled);
+	}
 }
 
-/* An owner whose device never drains gives up in time by itself. */
+/* One whose device never drains: everybody is told that it's no use. */
 TEST_F_TIMEOUT(owners, stalled, TEST_SECONDS)
 {
-	int bad = variant->nr / 2;
+	uint64_t timedout = read_event("pinpage_timedout");
+	struct test_pinpage_counters count;
+	int bad = variant->nr / 2, i;
 
 	obey(_metadata, self, bad, (struct test_pinpage_policy){ .hold = 1 });
-	EXPECT_EQ(0, move_to(0, self->at, 1, 1));
-	EXPECT_LT(0, dev_count(self->fd, self->id[bad]).refused);
-	EXPECT_EQ(0, dev_check(self->fd, self->id[bad], NR, SEED_USER));
+	EXPECT_EQ(0, move_to(0, self->at, NR, 1));
+	EXPECT_LE(NR, read_event("pinpage_timedout") - timedout);
+	for (i = 0; i < variant->nr; i++) {
+		count = dev_count(self->fd, self->id[i]);
+		EXPECT_TRUE(account_balanced(&count));
+		EXPECT_EQ(i == bad, count.cancelled);
+		EXPECT_EQ(0, count.moved);
+		EXPECT_EQ(0, dev_check(self->fd, self->id[i], NR, SEED_USER));
+	}
 	obey(_metadata, self, bad, (struct test_pinpage_policy){});
-	EXPECT_EQ(NR, move_to(0, self->at, NR, 1));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 }
 
-struct one_move {
-	char *at;
-	int node;
-	size_t there;
-	bool done;
-};
-
-static void *move_once(void *arg)
-{
-	struct one_move *m = arg;
-
-	m->there = move_to(0, m->at, NR, m->node);
-	__atomic_store_n(&m->done, true, __ATOMIC_RELEASE);
-	return NULL;
-}
-
-/* Wait until @id is in its callback, and its pages are paused; or the end. */
-static bool wait_paused(int fd, int id, struct one_move *m, bool complete)
+/* Who was waited for in vain is not waited for by the next one, nor are others stopped. */
+TEST_F_TIMEOUT(owners, in_vain, TEST_SECONDS)
 {
 	struct test_pinpage_counters count;
+	int bad = variant->nr / 2, i;
+	uint64_t first, next;
 
-	while (!__atomic_load_n(&m->done, __ATOMIC_ACQUIRE)) {
-		count = dev_count(fd, id);
-		if (complete ? count.in_complete : count.in_prepare)
+	obey(_metadata, self, bad, (struct test_pinpage_policy){ .hold = 1 });
+	EXPECT_EQ(0, move_to(0, self->at, NR, 1));
+	first = dev_count(self->fd, self->id[bad]).waited_ns;
+	EXPECT_LE(PATIENT_MS * 1000000ULL, first);
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(0, move_to(0, self->at, NR, 1));
+	count = dev_count(self->fd, self->id[bad]);
+	EXPECT_TRUE(account_balanced(&count));
+	/* It would have been the longest of all. */
+	next = count.waited_ns;
+	EXPECT_EQ(first, next);
+	EXPECT_GE(1 + 3, count.prepares);
+}
+
+/* Until it is quiet the device works, and nothing of that is lost; then it waits. */
+TEST_F_TIMEOUT(owners, works_until_quiet, TEST_SECONDS)
+{
+	int last = variant->nr - 1;
+	struct one_move m;
+	uint64_t word = 0;
+
+	obey(_metadata, self, last, (struct test_pinpage_policy){ .hold = 1 });
+	ASSERT_EQ(0, start_move(&m, self->at, NR, 1));
+	ASSERT_TRUE(wait_open(self->fd, self->id[last], &m));
+	EXPECT_EQ(0, dev_fill(self->fd, self->id[last], NR, SEED_DEVICE));
+	EXPECT_EQ(0, user_check(self->at, NR, SEED_DEVICE));
+	user_fill(self->at, NR, SEED_USER);
+	EXPECT_EQ(0, dev_check(self->fd, self->id[last], NR, SEED_USER));
+	/* The first one is quiet, and waits for the last one. */
+	if (last && dev_count(self->fd, self->id[0]).quiet) {
+		EXPECT_TRUE(dev_place(self->fd, self->id[0], 0).flags & TEST_PINPAGE_PAUSED ||
+			    move_is_over(&m));
+		EXPECT_TRUE(dev_access(self->fd, self->id[0], &word, 0, sizeof(word), false,
+				       TEST_PINPAGE_NONBLOCK) == -EBUSY || move_is_over(&m));
+	}
+	EXPECT_EQ(0, dev_fill(self->fd, self->id[last], NR, SEED_DEVICE));
+	obey(_metadata, self, last, (struct test_pinpage_policy){});
+	/* A machine that stands still for a second makes it late. */
+	if (end_move(&m) < NR)
+		EXPECT_EQ(NR, move_patiently(self->at, NR));
+	EXPECT_EQ(0, user_check(self->at, NR, SEED_DEVICE));
+	user_fill(self->at, NR, SEED_USER);
+}
+
+static bool wait_complete(int fd, int id, struct one_move *m)
+{
+	while (!move_is_over(m)) {
+		if (dev_count(fd, id).in_complete)
 			return true;
-		sleep_ms(1);
+		sched_yield();
 	}
 	return false;
 }
 
-/* While the pages are paused, the device waits; so it never sees half a move. */
+/* While the pages are quiet, the device waits; so it never sees half a move. */
 TEST_F_TIMEOUT(owners, device_waits, TEST_SECONDS)
 {
-	struct one_move m = { .at = self->at, .node = 1 };
 	int last = variant->nr - 1;
 	uint64_t word = 0, mine = 42;
-	pthread_t thread;
+	struct one_move m;
 
 	obey(_metadata, self, last, (struct test_pinpage_policy){
 		.complete_ms = 1000 });
-	ASSERT_EQ(0, pthread_create(&thread, NULL, move_once, &m));
-	ASSERT_TRUE(wait_paused(self->fd, self->id[last], &m, true));
+	ASSERT_EQ(0, start_move(&m, self->at, NR, 1));
+	ASSERT_TRUE(wait_complete(self->fd, self->id[last], &m));
 	EXPECT_EQ(-EBUSY, dev_access(self->fd, self->id[last], &word, 0, sizeof(word),
 				     false, TEST_PINPAGE_NONBLOCK));
 	EXPECT_TRUE(dev_place(self->fd, self->id[last], 0).flags & TEST_PINPAGE_PAUSED);
 	/* This one waits, and finds the page at its new place. */
 	EXPECT_EQ(0, dev_access(self->fd, self->id[last], &mine, 8, sizeof(mine), true, 0));
 	EXPECT_EQ(42, *(uint64_t *)(self->at + 8));
-	pthread_join(thread, NULL);
-	EXPECT_EQ(NR, m.there);
+	EXPECT_EQ(NR, end_move(&m));
 	EXPECT_EQ(user_pfn(self->at), dev_pfn(self->fd, self->id[last], 0));
 	user_fill(self->at, 1, SEED_USER);
 }
@@ -324,53 +362,68 @@ TEST_F_TIMEOUT(owners, device_waits, TEST_SECONDS)
  */
 TEST_F_TIMEOUT(owners, unpin_waits, TEST_SECONDS)
 {
-	struct one_move m = { .at = self->at };
-	int id, complete;
-	pthread_t thread;
-	uint64_t start;
+	static const int kinds[] = { TEST_PINPAGE_USER, TEST_PINPAGE_SET };
+	struct one_move m;
+	int id, i;
 
-	for (complete = 0; complete <= 1; complete++) {
-		struct test_pinpage_pin pin = {
-			.kind = complete ? TEST_PINPAGE_SET : TEST_PINPAGE_USER,
-			.addr = (uintptr_t)self->at,
-			.len = NR * PAGE,
-			.timeout_ms = 5000,
-		};
-		struct test_pinpage_policy policy = {
-			.prepare_ms = complete ? 0 : 1000,
-			.complete_ms = complete ? 1000 : 0,
-		};
-
-		id = dev_pin(self->fd, pin);
+	for (i = 0; i < 2; i++) {
+		id = dev_pin_range(self->fd, kinds[i], self->at, NR, 0, 0);
 		ASSERT_GT(id, 0);
-		policy.id = id;
-		ASSERT_EQ(0, dev_policy(self->fd, policy));
-		m.node = 1 - complete;
-		m.done = false;
-		ASSERT_EQ(0, pthread_create(&thread, NULL, move_once, &m));
-		ASSERT_TRUE(wait_paused(self->fd, id, &m, complete));
-		start = now_ms();
+		ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){
+			.id = id, .complete_ms = 1000 }));
+		ASSERT_EQ(0, start_move(&m, self->at, NR, 1 - i));
+		ASSERT_TRUE(wait_complete(self->fd, id, &m));
+		/* The driver sees to it that no pause is open afterwards. */
 		EXPECT_EQ(0, dev_unpin(self->fd, id));
-		EXPECT_LE(500, now_ms() - start);
-		pthread_join(thread, NULL);
-		EXPECT_EQ(NR, m.there);
+		EXPECT_EQ(NR, end_move(&m));
 	}
+}
+
+/*
+ * Letting go before it is quiet: the pause is over at once, for the other owners as
+ * well. A machine that stands still for a second may be too late, but not each time.
+ */
+TEST_F_TIMEOUT(owners, unpin_cancels, TEST_SECONDS)
+{
+	uint64_t waited = UINT64_MAX;
+	struct one_move m;
+	int id, other, tries;
+
+	for (tries = 10; waited >= PATIENT_MS * 1000000ULL && tries; tries--) {
+		other = dev_pin_range(self->fd, TEST_PINPAGE_SET, self->at, NR, 0, 1);
+		ASSERT_GT(other, 0);
+		id = dev_pin_range(self->fd, tries % 2 ? TEST_PINPAGE_USER : TEST_PINPAGE_SET,
+				   self->at, NR, 0, 0);
+		ASSERT_GT(id, 0);
+		ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){
+			.id = id, .hold = 1 }));
+		ASSERT_EQ(0, start_move(&m, self->at, NR, !node_of(self->at)));
+		if (!wait_open(self->fd, id, &m))
+			sleep_ms(2000);
+		EXPECT_EQ(0, dev_unpin(self->fd, id));
+		end_move(&m);
+		if (dev_count(self->fd, other).prepares)
+			waited = dev_count(self->fd, other).waited_ns;
+		EXPECT_EQ(0, dev_unpin(self->fd, other));
+	}
+	EXPECT_GT(PATIENT_MS * 1000000ULL, waited);
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 }
 
 /* A new owner in the middle of a move: its pin came too late, or it stays. */
 TEST_F_TIMEOUT(owners, pin_during_move, TEST_SECONDS)
 {
 	struct test_pinpage_counters count;
-	struct one_move m = { .at = self->at, .node = 1 };
-	pthread_t thread;
+	struct one_move m;
 	int id, i;
 
-	obey(_metadata, self, 0, (struct test_pinpage_policy){ .prepare_ms = 500 });
-	ASSERT_EQ(0, pthread_create(&thread, NULL, move_once, &m));
-	ASSERT_TRUE(wait_paused(self->fd, self->id[0], &m, false));
+	obey(_metadata, self, 0, (struct test_pinpage_policy){ .hold = 1 });
+	ASSERT_EQ(0, start_move(&m, self->at, NR, 1));
+	ASSERT_TRUE(wait_open(self->fd, self->id[0], &m));
 	id = dev_pin_range(self->fd, TEST_PINPAGE_USER, self->at, NR, 0, 1);
 	EXPECT_GT(id, 0);
-	pthread_join(thread, NULL);
+	obey(_metadata, self, 0, (struct test_pinpage_policy){});
+	end_move(&m);
 	for (i = 0; i < NR; i++)
 		EXPECT_EQ(user_pfn(self->at + i * PAGE), dev_pfn(self->fd, id, i));
 	EXPECT_EQ(0, dev_check(self->fd, id, NR, SEED_USER));
@@ -399,7 +452,7 @@ TEST_F_TIMEOUT(owners, overlap, TEST_SECONDS)
 	}
 }
 
-/* A prepare that exceeds its limit: the page stays, and can move later. */
+/* Quiet when its time is up: the page stays, and can move later. */
 TEST_F_TIMEOUT(owners, late, TEST_SECONDS)
 {
 	struct test_pinpage_pin pin = {
@@ -415,15 +468,34 @@ TEST_F_TIMEOUT(owners, late, TEST_SECONDS)
 	id = dev_pin(self->fd, pin);
 	ASSERT_GT(id, 0);
 	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){
-		.id = id, .prepare_ms = 400 }));
+		.id = id, .quiet_us = 3000000 }));
 	EXPECT_EQ(0, move_to(0, self->at, NR, 1));
 	EXPECT_LE(NR, read_event("pinpage_timedout") - timedout);
 	count = dev_count(self->fd, id);
 	EXPECT_TRUE(account_balanced(&count));
+	EXPECT_EQ(1, count.cancelled);
 	EXPECT_EQ(0, count.moved);
 	ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){ .id = id }));
-	EXPECT_EQ(NR, move_to(0, self->at, NR, 1));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 	EXPECT_EQ(0, dev_unpin(self->fd, id));
+}
+
+/* What comes when no pause is open is not taken for the next one. */
+TEST_F_TIMEOUT(owners, stray_quiet, TEST_SECONDS)
+{
+	int last = variant->nr - 1;
+	struct one_move m;
+
+	EXPECT_EQ(0, dev_quiet(self->fd, self->id[last]));
+	obey(_metadata, self, last, (struct test_pinpage_policy){ .hold = 1 });
+	EXPECT_EQ(0, dev_quiet(self->fd, self->id[last]));
+	EXPECT_EQ(0, move_to(0, self->at, NR, 1));
+	EXPECT_EQ(1, dev_count(self->fd, self->id[last]).cancelled);
+	EXPECT_EQ(0, dev_quiet(self->fd, self->id[last]));
+	ASSERT_EQ(0, start_move(&m, self->at, NR, 1));
+	EXPECT_EQ(0, end_move(&m));
+	obey(_metadata, self, last, (struct test_pinpage_policy){});
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 }
 
 TEST_HARNESS_MAIN

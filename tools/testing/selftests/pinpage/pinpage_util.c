@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/mempolicy.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,16 +40,26 @@ static int do_ioctl(int fd, unsigned long cmd, void *arg)
 	return ioctl(fd, cmd, arg) < 0 ? -errno : 0;
 }
 
+unsigned int dev_user;
+
+/* The thread alone, and its real user alone: it may do what it could. */
+static void become(unsigned int user)
+{
+	syscall(__NR_setresuid, user, -1, -1);
+}
+
 int dev_pin(int fd, struct test_pinpage_pin pin)
 {
+	int ret;
+
 	/* The machine under the test may stop for longer than a device may. */
 	if (!pin.timeout_ms && pin.kind <= TEST_PINPAGE_KERNEL)
 		pin.timeout_ms = PATIENT_MS;
-	int ret;
-
 	if (!pin.stride)
 		pin.stride = 1;
+	become(dev_user ? dev_user : FIRST_USER + getpid());
 	ret = do_ioctl(fd, TEST_PINPAGE_PIN, &pin);
+	become(0);
 	return ret ? ret : (int)pin.id;
 }
 
@@ -125,6 +136,13 @@ int dev_policy(int fd, struct test_pinpage_policy policy)
 	return do_ioctl(fd, TEST_PINPAGE_POLICY, &policy);
 }
 
+int dev_quiet(int fd, int id)
+{
+	uint32_t arg = id;
+
+	return do_ioctl(fd, TEST_PINPAGE_QUIET, &arg);
+}
+
 struct test_pinpage_counters dev_count(int fd, int id)
 {
 	struct test_pinpage_counters count = { .id = id };
@@ -178,8 +196,44 @@ int dev_misuse(int fd, unsigned int misuse)
 
 bool account_balanced(const struct test_pinpage_counters *c)
 {
-	return !c->violations && !c->paused && !c->in_prepare && !c->in_complete &&
+	return !c->violations && !c->paused && !c->open && !c->in_complete &&
 	       c->prepares == c->completes + c->refused;
+}
+
+static void *move_once(void *arg)
+{
+	struct one_move *m = arg;
+
+	m->there = move_to(0, m->at, m->pages, m->node);
+	__atomic_store_n(&m->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+int start_move(struct one_move *m, void *at, size_t pages, int node)
+{
+	*m = (struct one_move){ .at = at, .pages = pages, .node = node };
+	return pthread_create(&m->thread, NULL, move_once, m);
+}
+
+bool move_is_over(struct one_move *m)
+{
+	return __atomic_load_n(&m->done, __ATOMIC_ACQUIRE);
+}
+
+size_t end_move(struct one_move *m)
+{
+	pthread_join(m->thread, NULL);
+	return m->there;
+}
+
+bool wait_open(int fd, int id, struct one_move *m)
+{
+	while (!move_is_over(m)) {
+		if (dev_count(fd, id).open)
+			return true;
+		sched_yield();
+	}
+	return false;
 }
 
 void *map_anon(size_t pages)
@@ -370,25 +424,33 @@ int node_of(const void *at)
 	return do_move_pages(0, 1, &page, NULL, &status) ? -errno : status;
 }
 
-size_t move_to(int pid, void *at, size_t pages, int node)
+size_t move_list(int pid, void **at, size_t pages, int node)
 {
 	int *nodes = calloc(pages, sizeof(*nodes));
 	int *status = calloc(pages, sizeof(*status));
-	void **pages_at = calloc(pages, sizeof(*pages_at));
 	size_t i, there = 0;
 
-	for (i = 0; i < pages && nodes && status && pages_at; i++) {
-		pages_at[i] = (char *)at + i * PAGE;
+	for (i = 0; i < pages && nodes && status; i++)
 		nodes[i] = node;
-	}
 	/* What it says of pages that failed is not exact: ask. */
-	do_move_pages(pid, pages, pages_at, nodes, status);
-	if (!do_move_pages(pid, pages, pages_at, NULL, status))
+	do_move_pages(pid, pages, at, nodes, status);
+	if (!do_move_pages(pid, pages, at, NULL, status))
 		for (i = 0; i < pages; i++)
 			there += status[i] == node;
 	free(nodes);
 	free(status);
-	free(pages_at);
+	return there;
+}
+
+size_t move_to(int pid, void *at, size_t pages, int node)
+{
+	void **list = calloc(pages, sizeof(*list));
+	size_t i, there;
+
+	for (i = 0; list && i < pages; i++)
+		list[i] = (char *)at + i * PAGE;
+	there = list ? move_list(pid, list, pages, node) : 0;
+	free(list);
 	return there;
 }
 
@@ -426,7 +488,7 @@ void stop_mover(struct mover *m)
 
 size_t move_patiently(void *at, size_t pages)
 {
-	int to = !node_of(at), tries = 100;
+	int to = !node_of(at), tries = 500;
 	size_t moved;
 
 	do {
@@ -668,6 +730,20 @@ static void let_all_fail(void)
 		snprintf(path, sizeof(path), "/sys/kernel/debug/%s", settings[i][0]);
 		write_text(path, settings[i][1]);
 	}
+}
+
+bool fail_order(int order)
+{
+	char text[16];
+
+	let_all_fail();
+	snprintf(text, sizeof(text), "%d", order > 0 ? order : 0);
+	write_text("/sys/kernel/debug/fail_page_alloc/min-order", text);
+	write_text("/sys/kernel/debug/fail_page_alloc/task-filter", order > 0 ? "Y" : "N");
+	write_text("/sys/kernel/debug/fail_page_alloc/times", "-1");
+	write_text("/proc/thread-self/make-it-fail", order > 0 ? "1" : "0");
+	return !write_text("/sys/kernel/debug/fail_page_alloc/probability",
+			   order > 0 ? "100" : "0");
 }
 
 int open_fail_nth(void)

@@ -16,6 +16,9 @@
 #define PAGE		((size_t)4096)
 #define PAGEBLOCK	512			/* pages */
 
+/* include/uapi/linux/kernel-page-flags.h */
+#define KPF_HWPOISON	19
+
 /* include/linux/kernel-page-flags.h, which is not exported */
 #define KPF_PINPAGE	43
 
@@ -26,8 +29,16 @@
 /* The device; -1 with a reason to skip. */
 int device_open(char *why, size_t len);
 
-/* A set that does not say how long its prepare() may take gets PATIENT_MS. */
-#define PATIENT_MS	60000
+/* A set that does not say how long it takes to become quiet gets the most. */
+#define PATIENT_MS	1000
+
+/*
+ * Who pins. Somebody who was waited for in vain is not waited for again for a
+ * while, by user and system: with 0, each process is a user of its own.
+ */
+#define FIRST_USER	20000
+
+extern unsigned int dev_user;
 
 int dev_pin(int fd, struct test_pinpage_pin pin);
 int dev_pin_range(int fd, int kind, void *at, size_t pages, int flags, int system);
@@ -38,6 +49,8 @@ int dev_fill(int fd, int id, size_t pages, uint64_t seed);
 int64_t dev_check(int fd, int id, size_t pages, uint64_t seed);
 int64_t dev_order(int fd, int id);
 int dev_policy(int fd, struct test_pinpage_policy policy);
+/* Without a pause: nobody should care. */
+int dev_quiet(int fd, int id);
 struct test_pinpage_counters dev_count(int fd, int id);
 struct test_pinpage_place dev_place(int fd, int id, size_t page);
 /* Of the first so many pages, at once. */
@@ -88,6 +101,7 @@ bool have_two_nodes(void);
 int node_of(const void *at);
 /* Move by move_pages(2), wherever they are: how many are on @node afterwards. */
 size_t move_to(int pid, void *at, size_t pages, int node);
+size_t move_list(int pid, void **at, size_t pages, int node);
 /* A thread that moves pages from node to node, as fast as it can. */
 struct mover {
 	pthread_t thread;
@@ -102,9 +116,24 @@ int start_mover(struct mover *m, char *at, size_t pages, int pid);
 void stop_mover(struct mover *m);
 /* Move all of them to where they are not: how many have left. */
 size_t move_away(void *at, size_t pages);
+/* The same, by a thread of its own: end_move() says how many are there. */
+struct one_move {
+	pthread_t thread;
+	char *at;
+	size_t pages, there;
+	int node;
+	bool done;
+};
+
+int start_move(struct one_move *m, void *at, size_t pages, int node);
+bool move_is_over(struct one_move *m);
+size_t end_move(struct one_move *m);
+/* Until a pause of @id is open: true; or until the move is over. */
+bool wait_open(int fd, int id, struct one_move *m);
 /*
- * To the other node: how many are there. An owner has little time, and the
- * machine under the test may stop for longer: again, for some seconds.
+ * To the other node: how many are there. An owner has little time, or is not
+ * waited for, and the machine under the test may stop for longer: over and over,
+ * for ten seconds.
  */
 size_t move_patiently(void *at, size_t pages);
 int bind_here(void *at, size_t pages, int node);
@@ -127,6 +156,8 @@ int contig_take(int fd, uint64_t pfn, uint64_t pages, bool in_cma);
 /* Move a page of ours to a place in the largest area. */
 int contig_place(int fd, void *at, uint64_t pfn);
 
+/* This task gets no memory of that order, or more, until it is 0; false: it can't be so. */
+bool fail_order(int order);
 /* To be opened before anything fails, since that needs memory as well. */
 int open_fail_nth(void);
 /* The @n-th allocation of this task from now on fails, once; 0: none does. */

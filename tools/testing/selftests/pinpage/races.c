@@ -168,9 +168,9 @@ TEST_F_TIMEOUT(races, atomics, TEST_SECONDS)
 	count_together(_metadata, self, TEST_PINPAGE_USER);
 }
 
-TEST_F_TIMEOUT(races, atomics_of_reference, TEST_SECONDS)
+TEST_F_TIMEOUT(races, atomics_of_set, TEST_SECONDS)
 {
-	count_together(_metadata, self, TEST_PINPAGE_GET);
+	count_together(_metadata, self, TEST_PINPAGE_SET);
 }
 
 /* Several movers */
@@ -209,7 +209,7 @@ TEST_F_TIMEOUT(races, owners, TEST_SECONDS)
 	start(_metadata, self, keep_moving);
 	for (round = 0; round < rounds(60); round++) {
 		for (i = 0; i < 3; i++) {
-			id[i] = pin(self, i % 2 ? TEST_PINPAGE_GET : TEST_PINPAGE_USER, i + 1);
+			id[i] = pin(self, i % 2 ? TEST_PINPAGE_SET : TEST_PINPAGE_USER, i + 1);
 			ASSERT_GT(id[i], 0);
 		}
 		EXPECT_EQ(0, dev_check(self->fd, id[round % 3], NR, SEED_USER));

@@ -69,7 +69,7 @@ static void test_sync(struct device *dev, dma_addr_t addr, size_t size,
 		      bool to_device)
 {
 	phys_addr_t phys = dma_to_phys(dev, addr);
-	struct page *cached = cached_page(phys_to_page(phys));
+	struct page *cached = cached_page(pfn_to_page(PHYS_PFN(phys)));
 	size_t at = offset_in_page(phys);
 
 	if (!cached || WARN_ON_ONCE(at + size > PAGE_SIZE))

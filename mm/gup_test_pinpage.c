@@ -3,55 +3,33 @@
  * PIN_LONGTERM_TEST_START of gup_test, through pinpage: the one range that it
  * has pinned moves while nobody reads it.
  *
- * Locking: gup_test calls one function here at a time. lock protects reading
- * and paused against the callbacks, which own the array of pages while paused.
+ * Locking: gup_test calls one function here at a time. The gate keeps callbacks
+ * away from the array of pages while it is read.
  */
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
 #include <linux/pinpage.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
-#include <linux/spinlock.h>
-#include <linux/wait.h>
 
 #include "gup_test_pinpage.h"
 
-static DEFINE_SPINLOCK(lock);
-static DECLARE_WAIT_QUEUE_HEAD(resumed);
-static bool reading;
-static unsigned int paused;
-
 static struct pinpage_set pin_set;
+static struct pinpage_gate pin_gate;
 static struct page **pin_pages;
 static unsigned long pin_nr;
 
 static int gup_test_prepare(struct pinpage_set *set, struct pinpage_item *items,
-			    unsigned int nr, enum migrate_mode mode)
+			    unsigned int nr)
 {
-	int ret = -EAGAIN;
-
-	spin_lock(&lock);
-	if (!reading) {
-		paused++;
-		ret = 0;
-	}
-	spin_unlock(&lock);
-	return ret;
+	return pinpage_gate_close(&pin_gate);
 }
 
 static void gup_test_complete(struct pinpage_set *set,
 			      struct pinpage_item *items, unsigned int nr)
 {
-	unsigned int i, j;
-
-	for (i = 0; i < nr; i++)
-		for (j = 0; items[i].new && j < items[i].nr; j++)
-			pin_pages[items[i].index + j] =
-				nth_page(items[i].new, j);
-	spin_lock(&lock);
-	paused--;
-	spin_unlock(&lock);
-	wake_up(&resumed);
+	pinpage_repoint(pin_pages, items, nr);
+	pinpage_gate_open(&pin_gate);
 }
 
 static void gup_test_show(struct seq_file *m, struct pinpage_set *set)
@@ -93,6 +71,7 @@ int gup_test_pinpage_pin(unsigned long addr, unsigned long nr,
 		return ret;
 	pin_pages = pages;
 	pin_nr = nr;
+	pinpage_gate_init(&pin_gate, &pin_set);
 	ret = pinpage_pin_user(&gup_test_system, &pin_set, addr, nr, gup_flags,
 			       0, pages);
 	if (ret) {
@@ -118,33 +97,23 @@ bool gup_test_pinpage_unpin(void)
 	return true;
 }
 
-static bool may_read(void)
-{
-	bool may;
-
-	spin_lock(&lock);
-	may = !paused;
-	reading = may;
-	spin_unlock(&lock);
-	return may;
-}
-
 /**
  * gup_test_pinpage_begin - the pages are going to be read
  *
- * Context: Process context, waits for moves in flight.
- * Return: 0: they stay where they are until gup_test_pinpage_end();
- * -ERESTARTSYS after a signal.
+ * Context: Process context, waits for a move in flight.
+ * Return: 0: they stay where they are until gup_test_pinpage_end(), which is to
+ * be called; -ERESTARTSYS after a signal.
  */
 int gup_test_pinpage_begin(void)
 {
-	return wait_event_interruptible(resumed, may_read());
+	if (!pin_nr)
+		return 0;
+	return pinpage_gate_enter_wait(&pin_gate, TASK_INTERRUPTIBLE);
 }
 
 /** gup_test_pinpage_end - the pages have been read, and may move again */
 void gup_test_pinpage_end(void)
 {
-	spin_lock(&lock);
-	reading = false;
-	spin_unlock(&lock);
+	if (pin_nr)
+		pinpage_gate_leave(&pin_gate);
 }

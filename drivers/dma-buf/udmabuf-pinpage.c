@@ -2,38 +2,61 @@
 /*
  * A udmabuf lets its folios move while no importer needs them to stay.
  *
- * The barrier is the reservation lock of the buffer: prepare() takes it, and
- * complete() gives it back, in the same task. Whoever uses the folios holds it
- * for as long: map_dma_buf(), vmap(), page faults, CPU access. A batch may ask
- * about several sets of one buffer, and so may a batch within a batch; the task
- * that has the lock already only counts.
+ * Whoever uses the folios for a moment (a page fault, CPU access, an importer
+ * that maps) counts itself in moves->users. While moves->closed is not zero,
+ * nobody enters: faults drop their lock and wait, the others wait in a killable
+ * sleep. A range is quiet while it holds moves->closed, from a moment when
+ * there were no users until complete().
  *
- * What is left are those who keep an address. Importers that are not dynamic,
- * or have pinned the buffer, and kernel mappings, which are written to at any
- * time, make it stay. Dynamic importers are told by move_notify() to forget
- * their mappings, and the fences of the buffer say when their devices have.
- * move_notify() is not for a callback to call: importers take their locks there
- * and allocate under them elsewhere, so that a callback in the middle of such
- * an allocation would wait for its own task. A work item does it, and prepare()
- * waits for that, for a while.
+ * prepare() may close an idle buffer at once. Otherwise a work item does what
+ * sleeps: it tells dynamic importers by move_notify() to forget their mappings,
+ * waits for the fences of the buffer, and zaps user mappings, which are faulted
+ * in again after the move. It takes the reservation lock for that; once the
+ * buffer is closed nobody needs that lock to end a pause, so importers may wait
+ * with it held. Importers that are not dynamic, or have pinned the buffer, and
+ * kernel mappings, which are written to at any time, make the buffer stay.
  *
- * User mappings are zapped, and faulted in again after the move.
+ * Devices that are not coherent: as in the heaps, content is synchronized for
+ * each importer that has the buffer mapped, when CPU access begins and ends, and
+ * for the CPU when a mapping ends that a device may have written by. A mapping
+ * ends before a move, so that the CPU always copies what the device has written.
+ * complete() writes the copy back, where devices find it without CPU access,
+ * and where CPU access may drop cache lines. Between DMA_BUF_SYNC_START and
+ * DMA_BUF_SYNC_END the CPU owns the content, and nothing is fetched.
  */
-#include <linux/delay.h>
+#include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/fs.h>
 #include <linux/init.h>
+#include <linux/jiffies.h>
+#include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/pinpage_dma.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include "udmabuf.h"
 
-/* How long to wait for page faults and the like, which are short. */
-#define LOCK_TRIES	10
+/* How often to look whether the core still waits, in milliseconds. */
+#define SLICE_MS	10
+
+/*
+ * Ranges can be paused one after the other, and so a buffer could be closed for
+ * ever. One that has been closed for so long, in milliseconds, opens first.
+ */
+#define CLOSED_MS	20
+
+enum range_state {
+	RANGE_RUNS,
+	RANGE_ASKED,		/* prepare() has returned -EINPROGRESS */
+	RANGE_ZAPPED,		/* by the work item, which goes on */
+	RANGE_QUIET,
+};
 
 /*
  * What the ioctl calls an item: a range of a memfd. A set of its own, since one
@@ -43,22 +66,46 @@ struct udmabuf_range {
 	struct pinpage_set set;
 	struct udmabuf_moves *moves;
 	pgoff_t first, nr;
+	enum range_state state;
+	pgoff_t zap_first, zap_end;	/* while asked */
 };
 
+/* A mapping that an importer can use; those before a move are not listed. */
+struct udmabuf_mapping {
+	struct list_head list;
+	struct sg_table *sg;
+	struct device *dev;
+	enum dma_data_direction direction;
+};
+
+/*
+ * Locking: the reservation lock of the buffer, then sync_lock, then lock, which
+ * prepare() and complete() take, and which is never held across an allocation.
+ */
 struct udmabuf_moves {
 	struct udmabuf *ubuf;
 	struct dma_buf *buf;
 	struct inode *inode;		/* of buf->file, which goes earlier */
-	/* The task that has the reservation lock for moves, and how often. */
-	struct task_struct *mover;
-	unsigned int depth;
-	/* Protected by the reservation lock: */
+	struct work_struct work;
+	wait_queue_head_t opened, idle;
+
+	spinlock_t lock;		/* protects what follows */
+	unsigned int users;
+	unsigned int closed;		/* quiet ranges, and the work item */
+	unsigned long closed_at;	/* jiffies */
 	unsigned int pins;		/* by importers */
-	unsigned int maps;		/* mappings of importers */
-	bool fresh;			/* some are newer than move_notify() */
-	bool sg_dropped;
-	struct work_struct notify;
-	wait_queue_head_t notified;
+	unsigned int mapped;		/* length of mappings */
+	bool vmapped;
+	bool sg_dropped;		/* by a move */
+	struct sg_table *sg;		/* for CPU access; changed by users */
+
+	struct mutex sync_lock;		/* protects what follows, and the content of sg */
+	struct list_head mappings;
+	bool cpu_owns;			/* CPU access has begun and not ended */
+	bool unclean;			/* a sync may have written to the pages */
+
+	bool fresh;			/* a mapping came after move_notify(); resv */
+
 	unsigned int nr_ranges;
 	struct udmabuf_range ranges[] __counted_by(nr_ranges);
 };
@@ -68,113 +115,290 @@ static struct udmabuf_range *range_of(struct pinpage_set *set)
 	return container_of(set, struct udmabuf_range, set);
 }
 
-/* Nobody waits for a device in the middle of an allocation. */
-static bool may_wait(enum migrate_mode mode)
+static struct device *cpu_device(struct udmabuf_moves *m)
 {
-	return mode != MIGRATE_ASYNC && !(current->flags & PF_MEMALLOC);
+	return m->ubuf->device->this_device;
 }
 
-/* There are three things to wait for: importers, the lock, fences. */
-static unsigned long timeout(void)
+/* Users and the barrier */
+
+static bool enter_moves(struct udmabuf_moves *m)
 {
-	return msecs_to_jiffies(PINPAGE_TIMEOUT_MS / 3);
+	bool open;
+
+	spin_lock(&m->lock);
+	open = !m->closed;
+	m->users += open;
+	spin_unlock(&m->lock);
+	return open;
 }
 
-static bool lock_patiently(struct dma_buf *buf, enum migrate_mode mode)
+static void leave_moves(struct udmabuf_moves *m)
 {
-	int tries = may_wait(mode) ? LOCK_TRIES : 1;
+	spin_lock(&m->lock);
+	if (!--m->users)
+		wake_up(&m->idle);
+	spin_unlock(&m->lock);
+}
 
-	while (!dma_resv_trylock(buf->resv)) {
-		if (!--tries)
-			return false;
-		usleep_range(500, 1000);
+static int wait_until_open(struct udmabuf_moves *m)
+{
+	return wait_event_state(m->opened, !READ_ONCE(m->closed), TASK_KILLABLE);
+}
+
+static int enter_killable(struct udmabuf_moves *m)
+{
+	while (!enter_moves(m))
+		if (wait_until_open(m))
+			return -EINTR;
+	return 0;
+}
+
+static void close_moves(struct udmabuf_moves *m)
+{
+	lockdep_assert_held(&m->lock);
+	if (!m->closed)
+		m->closed_at = jiffies;
+	WRITE_ONCE(m->closed, m->closed + 1);
+}
+
+static void open_moves(struct udmabuf_moves *m)
+{
+	lockdep_assert_held(&m->lock);
+	WRITE_ONCE(m->closed, m->closed - 1);
+	if (!m->closed)
+		wake_up_all(&m->opened);
+}
+
+/* The table for CPU access has the old pages; with the buffer closed and idle. */
+static struct sg_table *drop_sg(struct udmabuf_moves *m)
+{
+	struct sg_table *sg = m->sg;
+
+	lockdep_assert_held(&m->lock);
+	if (sg)
+		m->sg_dropped = true;
+	m->sg = NULL;
+	return sg;
+}
+
+static void put_cpu_sg(struct udmabuf_moves *m, struct sg_table *sg)
+{
+	if (sg)
+		udmabuf_put_sg(cpu_device(m), sg, DMA_BIDIRECTIONAL);
+}
+
+/* What has to end before a move, and takes a work item to end it */
+
+static bool is_asked(struct udmabuf_moves *m)
+{
+	bool asked = false;
+	unsigned int i;
+
+	spin_lock(&m->lock);
+	for (i = 0; i < m->nr_ranges && !asked; i++)
+		asked = m->ranges[i].state == RANGE_ASKED;
+	spin_unlock(&m->lock);
+	return asked;
+}
+
+static void fetch(struct udmabuf_moves *m, struct udmabuf_mapping *mapping)
+{
+	if (m->cpu_owns || mapping->direction == DMA_TO_DEVICE)
+		return;
+	dma_sync_sgtable_for_cpu(mapping->dev, mapping->sg, mapping->direction);
+	m->unclean |= dma_dev_need_sync(mapping->dev);
+}
+
+static void forget_mapping(struct udmabuf_moves *m,
+			   struct udmabuf_mapping *mapping)
+{
+	list_del(&mapping->list);
+	kfree(mapping);
+	/* From here on prepare() may find the buffer idle. */
+	spin_lock(&m->lock);
+	m->mapped--;
+	spin_unlock(&m->lock);
+}
+
+static bool may_stop(struct udmabuf_moves *m)
+{
+	bool may;
+
+	spin_lock(&m->lock);
+	may = !m->pins && !m->vmapped;
+	spin_unlock(&m->lock);
+	return may;
+}
+
+/* With the reservation lock held. Have the devices of all importers ended? */
+static bool stop_devices(struct udmabuf_moves *m)
+{
+	struct udmabuf_mapping *mapping, *next;
+
+	if (!may_stop(m))
+		return false;
+	if (m->fresh) {
+		/* Importers may unmap in there, and map again. */
+		m->fresh = false;
+		dma_buf_move_notify(m->buf);
 	}
+	if (m->fresh ||
+	    !dma_resv_test_signaled(m->buf->resv, DMA_RESV_USAGE_BOOKKEEP))
+		return false;
+	mutex_lock(&m->sync_lock);
+	list_for_each_entry_safe(mapping, next, &m->mappings, list) {
+		fetch(m, mapping);
+		forget_mapping(m, mapping);
+	}
+	mutex_unlock(&m->sync_lock);
 	return true;
 }
 
-static void notify_importers(struct work_struct *work)
+/* Holds moves->closed; false: not done, and not closed. */
+static bool stop_users(struct udmabuf_moves *m)
 {
-	struct udmabuf_moves *m = container_of(work, struct udmabuf_moves,
-					       notify);
-	struct dma_resv *resv = m->buf->resv;
+	struct sg_table *sg = NULL;
+	bool idle;
 
-	dma_resv_lock(resv, NULL);
-	if (m->fresh) {
-		dma_buf_move_notify(m->buf);
-		if (dma_resv_wait_timeout(resv, DMA_RESV_USAGE_BOOKKEEP, false,
-					  timeout()) > 0)
-			WRITE_ONCE(m->fresh, false);
-	}
+	spin_lock(&m->lock);
+	close_moves(m);
+	spin_unlock(&m->lock);
+	wait_event_timeout(m->idle, !READ_ONCE(m->users),
+			   msecs_to_jiffies(SLICE_MS));
+	spin_lock(&m->lock);
+	idle = !m->users;
+	if (idle)
+		sg = drop_sg(m);
+	else
+		open_moves(m);
+	spin_unlock(&m->lock);
+	put_cpu_sg(m, sg);
+	return idle;
+}
+
+/*
+ * While some range is quiet, so is the buffer but for user mappings, and the
+ * reservation lock may be with an importer that waits for the end of that.
+ */
+static bool stop_buffer(struct udmabuf_moves *m)
+{
+	struct dma_resv *resv = m->buf->resv;
+	bool stopped;
+
+	spin_lock(&m->lock);
+	stopped = m->closed;
+	if (stopped)
+		close_moves(m);
+	spin_unlock(&m->lock);
+	if (stopped)
+		return true;
+	if (!dma_resv_trylock(resv))
+		return false;
+	stopped = stop_devices(m) && stop_users(m);
 	dma_resv_unlock(resv);
-	wake_up(&m->notified);
+	return stopped;
 }
 
-/* Does a device use the pages, by a mapping or by what it has begun? */
-static int check_devices(struct udmabuf_moves *m, enum migrate_mode mode)
+static void zap_range(struct udmabuf_range *range)
+	__must_hold(&range->moves->lock)
 {
-	struct dma_resv *resv = m->buf->resv;
+	struct udmabuf_moves *m = range->moves;
+	pgoff_t first = range->zap_first, nr = range->zap_end - first;
 
-	if (m->pins || m->buf->vmapping_counter)
-		return -EBUSY;
-	if (m->fresh)
-		return -EAGAIN;
-	if (dma_resv_test_signaled(resv, DMA_RESV_USAGE_BOOKKEEP))
-		return 0;
-	if (!may_wait(mode))
-		return -EAGAIN;
-	return dma_resv_wait_timeout(resv, DMA_RESV_USAGE_BOOKKEEP, false,
-				     timeout()) > 0 ? 0 : -EBUSY;
+	lockdep_assert_held(&m->lock);
+	range->state = RANGE_ZAPPED;
+	spin_unlock(&m->lock);
+	unmap_mapping_pages(m->inode->i_mapping, first, nr, true);
+	spin_lock(&m->lock);
+	/* Otherwise this pause has ended; there may be another one by now. */
+	if (range->state == RANGE_ZAPPED) {
+		range->state = RANGE_QUIET;
+		close_moves(m);
+		pinpage_quiet(&range->set);
+	}
 }
 
-/* With the reservation lock held, and nothing else: 0 and still held, or not. */
-static int quiesce(struct udmabuf_moves *m, enum migrate_mode mode)
+static void stop_asked(struct work_struct *work)
 {
-	struct address_space *mapping = m->inode->i_mapping;
-	int ret = check_devices(m, mode);
+	struct udmabuf_moves *m = container_of(work, struct udmabuf_moves, work);
+	unsigned int i;
 
-	/* Zapping may sleep. */
-	if (!ret && mode == MIGRATE_ASYNC && mapping_mapped(mapping))
-		ret = -EAGAIN;
-	if (ret) {
-		dma_resv_unlock(m->buf->resv);
-		return ret;
+	while (is_asked(m)) {
+		if (!stop_buffer(m)) {
+			if (dma_resv_wait_timeout(m->buf->resv,
+						  DMA_RESV_USAGE_BOOKKEEP, false,
+						  msecs_to_jiffies(SLICE_MS)))
+				schedule_timeout_uninterruptible(1);
+			continue;
+		}
+		spin_lock(&m->lock);
+		for (i = 0; i < m->nr_ranges; i++)
+			if (m->ranges[i].state == RANGE_ASKED)
+				zap_range(&m->ranges[i]);
+		open_moves(m);
+		spin_unlock(&m->lock);
 	}
-	if (m->ubuf->sg) {
-		udmabuf_put_sg(m->ubuf);
-		m->sg_dropped = true;
+}
+
+/* The callbacks */
+
+/* Nobody uses the pages, nor does what is mapped lead to them. */
+static bool is_idle(struct udmabuf_moves *m)
+{
+	lockdep_assert_held(&m->lock);
+	return !m->users && !m->mapped &&
+	       !mapping_mapped(m->inode->i_mapping) &&
+	       dma_resv_test_signaled(m->buf->resv, DMA_RESV_USAGE_BOOKKEEP);
+}
+
+static bool must_stay(struct udmabuf_moves *m)
+{
+	lockdep_assert_held(&m->lock);
+	return m->pins || m->vmapped ||
+	       (m->closed &&
+		time_after(jiffies, m->closed_at + msecs_to_jiffies(CLOSED_MS)));
+}
+
+static void set_zap(struct udmabuf_range *range,
+		    const struct pinpage_item *items, unsigned int nr)
+{
+	pgoff_t first = ULONG_MAX, end = 0;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		first = min(first, items[i].index);
+		end = max(end, items[i].index + items[i].nr);
 	}
-	if (mapping_mapped(mapping))
-		unmap_mapping_range(mapping, 0, 0, 1);
-	return 0;
+	range->zap_first = range->first + first;
+	range->zap_end = range->first + end;
 }
 
 static int udmabuf_prepare(struct pinpage_set *set, struct pinpage_item *items,
-			   unsigned int nr, enum migrate_mode mode)
+			   unsigned int nr)
 {
-	struct udmabuf_moves *m = range_of(set)->moves;
-	int ret;
+	struct udmabuf_range *range = range_of(set);
+	struct udmabuf_moves *m = range->moves;
+	struct sg_table *sg = NULL;
+	int ret = 0;
 
-	/* Only this task writes its own name there, and takes it back. */
-	if (READ_ONCE(m->mover) == current) {
-		m->depth++;
-		return 0;
+	spin_lock(&m->lock);
+	if (must_stay(m)) {
+		ret = -EBUSY;
+	} else if (is_idle(m)) {
+		range->state = RANGE_QUIET;
+		close_moves(m);
+		sg = drop_sg(m);
+	} else {
+		set_zap(range, items, nr);
+		range->state = RANGE_ASKED;
+		ret = -EINPROGRESS;
 	}
-	if (!lock_patiently(m->buf, mode))
-		return -EAGAIN;
-	if (m->fresh && !m->pins && may_wait(mode)) {
-		dma_resv_unlock(m->buf->resv);
-		queue_work(system_unbound_wq, &m->notify);
-		wait_event_timeout(m->notified, !READ_ONCE(m->fresh),
-				   timeout());
-		if (!lock_patiently(m->buf, mode))
-			return -EAGAIN;
-	}
-	ret = quiesce(m, mode);
-	if (ret)
-		return ret;
-	m->depth = 1;
-	WRITE_ONCE(m->mover, current);
-	return 0;
+	spin_unlock(&m->lock);
+	put_cpu_sg(m, sg);
+	if (ret == -EINPROGRESS)
+		queue_work(system_unbound_wq, &m->work);
+	return ret;
 }
 
 static void udmabuf_complete(struct pinpage_set *set,
@@ -185,23 +409,26 @@ static void udmabuf_complete(struct pinpage_set *set,
 	struct folio **folios = m->ubuf->folios + range->first;
 	unsigned int i, j;
 
+	pinpage_dma_write_back(cpu_device(m), items, nr);
+	spin_lock(&m->lock);
 	for (i = 0; i < nr; i++)
 		for (j = 0; items[i].new && j < items[i].nr; j++)
 			folios[items[i].index + j] = page_folio(items[i].new);
-	if (--m->depth)
-		return;
-	WRITE_ONCE(m->mover, NULL);
-	dma_resv_unlock(m->buf->resv);
+	if (range->state == RANGE_QUIET)
+		open_moves(m);
+	range->state = RANGE_RUNS;
+	spin_unlock(&m->lock);
 }
 
 static void udmabuf_show(struct seq_file *s, struct pinpage_set *set)
 {
 	struct udmabuf_moves *m = range_of(set)->moves;
 	struct dma_buf_attachment *attach;
-	bool locked = READ_ONCE(m->mover) != current;
 
 	seq_printf(s, "inode %lu, %zu bytes", m->inode->i_ino, m->buf->size);
-	if (locked && !dma_resv_trylock(m->buf->resv)) {
+	if (READ_ONCE(m->vmapped))
+		seq_puts(s, ", mapped by the kernel");
+	if (!dma_resv_trylock(m->buf->resv)) {
 		seq_puts(s, ", in use now");
 		return;
 	}
@@ -209,10 +436,7 @@ static void udmabuf_show(struct seq_file *s, struct pinpage_set *set)
 		if (attach->priv)
 			seq_printf(s, ", pinned by importer %s",
 				   dev_name(attach->dev));
-	if (m->buf->vmapping_counter)
-		seq_puts(s, ", mapped by the kernel");
-	if (locked)
-		dma_resv_unlock(m->buf->resv);
+	dma_resv_unlock(m->buf->resv);
 }
 
 static const struct pinpage_ops udmabuf_pinpage_ops = {
@@ -250,8 +474,12 @@ int udmabuf_moves_init(struct udmabuf *ubuf, unsigned int max_ranges)
 	if (!m)
 		return -ENOMEM;
 	m->ubuf = ubuf;
-	INIT_WORK(&m->notify, notify_importers);
-	init_waitqueue_head(&m->notified);
+	INIT_WORK(&m->work, stop_asked);
+	init_waitqueue_head(&m->opened);
+	init_waitqueue_head(&m->idle);
+	spin_lock_init(&m->lock);
+	mutex_init(&m->sync_lock);
+	INIT_LIST_HEAD(&m->mappings);
 	ubuf->moves = m;
 	return 0;
 }
@@ -336,97 +564,300 @@ void udmabuf_moves_stop(struct udmabuf *ubuf)
 	/* Of a range that was not started this changes nothing. */
 	for (i = 0; i < m->nr_ranges; i++)
 		clear_pinpage(&m->ranges[i].set, NULL);
-	cancel_work_sync(&m->notify);
+	cancel_work_sync(&m->work);
+	put_cpu_sg(m, m->sg);
 	if (m->inode)
 		iput(m->inode);
 	kvfree(m);
 	ubuf->moves = NULL;
 }
 
+/* Page faults, in udmabuf.c */
+
 /**
- * udmabuf_lock - the folios stay where they are until udmabuf_unlock()
+ * udmabuf_enter - the folios stay where they are until udmabuf_leave()
  * @ubuf: the udmabuf
  *
- * Context: Takes the reservation lock, if folios may move; may sleep.
+ * Context: Task context, doesn't sleep.
+ * Return: true; false while they move.
  */
-void udmabuf_lock(struct udmabuf *ubuf)
+bool udmabuf_enter(struct udmabuf *ubuf)
 {
-	if (ubuf->moves)
-		dma_resv_lock(ubuf->moves->buf->resv, NULL);
+	return !ubuf->moves || enter_moves(ubuf->moves);
 }
 
 /**
- * udmabuf_unlock - take back udmabuf_lock()
+ * udmabuf_leave - take back udmabuf_enter()
  * @ubuf: the udmabuf
  */
-void udmabuf_unlock(struct udmabuf *ubuf)
+void udmabuf_leave(struct udmabuf *ubuf)
 {
 	if (ubuf->moves)
-		dma_resv_unlock(ubuf->moves->buf->resv);
+		leave_moves(ubuf->moves);
 }
 
 /**
- * udmabuf_sg_dropped - has a move dropped the table for CPU access?
- * @ubuf: the udmabuf, locked
+ * udmabuf_wait_in_fault - udmabuf_enter() has failed in a page fault
+ * @ubuf: the udmabuf
+ * @vmf: the fault
  *
- * Return: true, once for each time: the caller makes another one.
+ * Context: With the lock of the fault, which is released if it may be; sleeps
+ * until the folios have moved, or the task is killed.
+ * Return: what the fault handler returns, to be called again.
  */
-bool udmabuf_sg_dropped(struct udmabuf *ubuf)
+vm_fault_t udmabuf_wait_in_fault(struct udmabuf *ubuf, struct vm_fault *vmf)
 {
-	bool dropped = ubuf->moves && ubuf->moves->sg_dropped;
+	struct file *file;
 
-	if (dropped)
-		ubuf->moves->sg_dropped = false;
-	return dropped;
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_RETRY;
+	if (!fault_flag_allow_retry_first(vmf->flags)) {
+		wait_until_open(ubuf->moves);
+		return VM_FAULT_NOPAGE;
+	}
+	/* Once the lock is released, the file is what keeps the buffer. */
+	file = get_file(vmf->vma->vm_file);
+	release_fault_lock(vmf);
+	wait_until_open(ubuf->moves);
+	fput(file);
+	return VM_FAULT_RETRY;
 }
 
-/**
- * udmabuf_mapped - an importer has mapped the buffer
- * @ubuf: the udmabuf, locked
- */
-void udmabuf_mapped(struct udmabuf *ubuf)
+/* CPU access */
+
+static int make_cpu_sg(struct udmabuf_moves *m)
 {
-	if (!ubuf->moves)
-		return;
-	ubuf->moves->maps++;
-	WRITE_ONCE(ubuf->moves->fresh, true);
+	struct sg_table *sg;
+
+	if (m->sg)
+		return 0;
+	sg = udmabuf_get_sg(cpu_device(m), m->buf, DMA_BIDIRECTIONAL);
+	if (IS_ERR(sg))
+		return PTR_ERR(sg);
+	/* Users change it one at a time, and moves while there are none. */
+	m->sg = sg;
+	return 0;
 }
 
-/**
- * udmabuf_unmapped - an importer has unmapped the buffer
- * @ubuf: the udmabuf, locked
+/*
+ * What importers that are gone have written is seen by the device that stands
+ * for all of them. If it was the CPU that has written for them, out of bounce
+ * buffers, that must not be dropped from its cache.
  */
-void udmabuf_unmapped(struct udmabuf *ubuf)
+static int begin_cpu_access(struct udmabuf_moves *m,
+			    enum dma_data_direction direction)
 {
-	if (ubuf->moves && !--ubuf->moves->maps)
-		WRITE_ONCE(ubuf->moves->fresh, false);
+	struct udmabuf_mapping *mapping;
+	int ret = make_cpu_sg(m);
+
+	if (ret)
+		return ret;
+	if (m->unclean)
+		dma_sync_sgtable_for_device(cpu_device(m), m->sg,
+					    DMA_BIDIRECTIONAL);
+	m->unclean = false;
+	dma_sync_sgtable_for_cpu(cpu_device(m), m->sg, direction);
+	/* All of it, for a buffer that is going to be written to in part. */
+	m->cpu_owns = false;
+	list_for_each_entry(mapping, &m->mappings, list)
+		fetch(m, mapping);
+	m->cpu_owns = true;
+	return 0;
 }
 
-/**
- * udmabuf_pin - an importer wants the buffer to stay where it is
- * @attach: of the importer; its priv counts for the sake of udmabuf_show()
- *
- * Return: 0
- */
-int udmabuf_pin(struct dma_buf_attachment *attach)
+static int end_cpu_access(struct udmabuf_moves *m,
+			  enum dma_data_direction direction)
 {
-	struct udmabuf *ubuf = attach->dmabuf->priv;
+	struct udmabuf_mapping *mapping;
+	int ret;
+
+	/* Never begun; or it has, and the pages have moved since. */
+	if (!m->sg && !m->sg_dropped)
+		return -EINVAL;
+	ret = make_cpu_sg(m);
+	if (ret)
+		return ret;
+	dma_sync_sgtable_for_device(cpu_device(m), m->sg, direction);
+	m->cpu_owns = false;
+	if (direction == DMA_FROM_DEVICE)
+		return 0;
+	list_for_each_entry(mapping, &m->mappings, list)
+		dma_sync_sgtable_for_device(mapping->dev, mapping->sg,
+					    mapping->direction);
+	return 0;
+}
+
+static int cpu_access(struct dma_buf *buf, enum dma_data_direction direction,
+		      int (*access)(struct udmabuf_moves *m,
+				    enum dma_data_direction direction))
+{
+	struct udmabuf_moves *m = ((struct udmabuf *)buf->priv)->moves;
+	int ret = enter_killable(m);
+
+	if (ret)
+		return ret;
+	ret = mutex_lock_killable(&m->sync_lock);
+	if (!ret) {
+		ret = access(m, direction);
+		mutex_unlock(&m->sync_lock);
+	}
+	leave_moves(m);
+	return ret;
+}
+
+static int begin_cpu_movable(struct dma_buf *buf,
+			     enum dma_data_direction direction)
+{
+	return cpu_access(buf, direction, begin_cpu_access);
+}
+
+static int end_cpu_movable(struct dma_buf *buf,
+			   enum dma_data_direction direction)
+{
+	return cpu_access(buf, direction, end_cpu_access);
+}
+
+/* Importers */
+
+static void add_mapping(struct udmabuf_moves *m,
+			struct udmabuf_mapping *mapping)
+{
+	mutex_lock(&m->sync_lock);
+	if (m->unclean && mapping->direction != DMA_FROM_DEVICE)
+		dma_sync_sgtable_for_device(mapping->dev, mapping->sg,
+					    mapping->direction);
+	list_add(&mapping->list, &m->mappings);
+	mutex_unlock(&m->sync_lock);
+	spin_lock(&m->lock);
+	m->mapped++;
+	spin_unlock(&m->lock);
+	m->fresh = true;
+}
+
+static struct sg_table *map_movable(struct dma_buf_attachment *at,
+				    enum dma_data_direction direction)
+{
+	struct udmabuf_moves *m = ((struct udmabuf *)at->dmabuf->priv)->moves;
+	struct udmabuf_mapping *mapping;
+	struct sg_table *sg;
+
+	mapping = kzalloc(sizeof(*mapping), GFP_KERNEL);
+	if (!mapping)
+		return ERR_PTR(-ENOMEM);
+	if (enter_killable(m)) {
+		kfree(mapping);
+		return ERR_PTR(-EINTR);
+	}
+	sg = udmabuf_get_sg(at->dev, at->dmabuf, direction);
+	if (IS_ERR(sg)) {
+		kfree(mapping);
+	} else {
+		mapping->sg = sg;
+		mapping->dev = at->dev;
+		mapping->direction = direction;
+		add_mapping(m, mapping);
+	}
+	leave_moves(m);
+	return sg;
+}
+
+static void unmap_movable(struct dma_buf_attachment *at, struct sg_table *sg,
+			  enum dma_data_direction direction)
+{
+	struct udmabuf_moves *m = ((struct udmabuf *)at->dmabuf->priv)->moves;
+	struct udmabuf_mapping *mapping;
+
+	mutex_lock(&m->sync_lock);
+	/* One that a move has ended is not found: its pages are others' now. */
+	list_for_each_entry(mapping, &m->mappings, list) {
+		if (mapping->sg == sg) {
+			fetch(m, mapping);
+			forget_mapping(m, mapping);
+			break;
+		}
+	}
+	mutex_unlock(&m->sync_lock);
+	udmabuf_put_sg(at->dev, sg, direction);
+}
+
+/* Counted in attach->priv as well, for the sake of udmabuf_show(). */
+static int pin_movable(struct dma_buf_attachment *attach)
+{
+	struct udmabuf_moves *m = ((struct udmabuf *)attach->dmabuf->priv)->moves;
+	int ret;
 
 	dma_resv_assert_held(attach->dmabuf->resv);
-	ubuf->moves->pins++;
+	ret = enter_killable(m);
+	if (ret)
+		return ret;
+	spin_lock(&m->lock);
+	m->pins++;
+	spin_unlock(&m->lock);
+	leave_moves(m);
 	attach->priv = (void *)((unsigned long)attach->priv + 1);
 	return 0;
 }
 
-/**
- * udmabuf_unpin - take back udmabuf_pin()
- * @attach: of the importer
- */
-void udmabuf_unpin(struct dma_buf_attachment *attach)
+static void unpin_movable(struct dma_buf_attachment *attach)
 {
-	struct udmabuf *ubuf = attach->dmabuf->priv;
+	struct udmabuf_moves *m = ((struct udmabuf *)attach->dmabuf->priv)->moves;
 
 	dma_resv_assert_held(attach->dmabuf->resv);
-	ubuf->moves->pins--;
+	spin_lock(&m->lock);
+	m->pins--;
+	spin_unlock(&m->lock);
 	attach->priv = (void *)((unsigned long)attach->priv - 1);
 }
+
+static void set_vmapped(struct udmabuf_moves *m, bool vmapped)
+{
+	spin_lock(&m->lock);
+	WRITE_ONCE(m->vmapped, vmapped);
+	spin_unlock(&m->lock);
+}
+
+static int vmap_movable(struct dma_buf *buf, struct iosys_map *map)
+{
+	struct udmabuf_moves *m = ((struct udmabuf *)buf->priv)->moves;
+	int ret = enter_killable(m);
+
+	if (ret)
+		return ret;
+	ret = udmabuf_ops.vmap(buf, map);
+	if (!ret)
+		set_vmapped(m, true);
+	leave_moves(m);
+	return ret;
+}
+
+static void vunmap_movable(struct dma_buf *buf, struct iosys_map *map)
+{
+	struct udmabuf_moves *m = ((struct udmabuf *)buf->priv)->moves;
+
+	udmabuf_ops.vunmap(buf, map);
+	set_vmapped(m, false);
+}
+
+static int mmap_movable(struct dma_buf *buf, struct vm_area_struct *vma)
+{
+	return udmabuf_ops.mmap(buf, vma);
+}
+
+static void release_movable(struct dma_buf *buf)
+{
+	udmabuf_ops.release(buf);
+}
+
+const struct dma_buf_ops udmabuf_movable_ops = {
+	.map_on_demand	   = true,
+	.pin		   = pin_movable,
+	.unpin		   = unpin_movable,
+	.map_dma_buf	   = map_movable,
+	.unmap_dma_buf	   = unmap_movable,
+	.release	   = release_movable,
+	.mmap		   = mmap_movable,
+	.vmap		   = vmap_movable,
+	.vunmap		   = vunmap_movable,
+	.begin_cpu_access  = begin_cpu_movable,
+	.end_cpu_access    = end_cpu_movable,
+};

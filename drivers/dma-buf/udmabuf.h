@@ -18,14 +18,14 @@ struct udmabuf_moves;
  * struct udmabuf - a dma-buf of the pages of memfds
  * @pagecount: pages
  * @folios: the folio of each page
- * @sg: for CPU access; NULL if there was none, or a move has dropped it
+ * @sg: for CPU access, of a udmabuf whose folios stay; NULL if there was none
  * @sg_dir: direction of @sg
  * @device: the misc device, for which @sg is mapped
  * @offsets: where in its folio each page is, in bytes
  * @unpin_list: the folios that are pinned, &struct udmabuf_folio
  * @moves: what it takes to let folios move; NULL: they stay
  *
- * With @moves, @folios and @sg are protected by the reservation lock.
+ * With @moves, @folios may be read between udmabuf_enter() and udmabuf_leave().
  */
 struct udmabuf {
 	pgoff_t pagecount;
@@ -38,20 +38,28 @@ struct udmabuf {
 	struct udmabuf_moves *moves;
 };
 
-void udmabuf_put_sg(struct udmabuf *ubuf);
+extern const struct dma_buf_ops udmabuf_ops;
+
+struct sg_table *udmabuf_get_sg(struct device *dev, struct dma_buf *buf,
+				enum dma_data_direction direction);
+void udmabuf_put_sg(struct device *dev, struct sg_table *sg,
+		    enum dma_data_direction direction);
 
 #ifdef CONFIG_UDMABUF_PINPAGE
+extern const struct dma_buf_ops udmabuf_movable_ops;
+
 int udmabuf_moves_init(struct udmabuf *ubuf, unsigned int max_ranges);
 void udmabuf_moves_add(struct udmabuf *ubuf, pgoff_t first);
 int udmabuf_moves_start(struct udmabuf *ubuf, struct dma_buf *buf);
 void udmabuf_moves_stop(struct udmabuf *ubuf);
-void udmabuf_lock(struct udmabuf *ubuf);
-void udmabuf_unlock(struct udmabuf *ubuf);
-bool udmabuf_sg_dropped(struct udmabuf *ubuf);
-void udmabuf_mapped(struct udmabuf *ubuf);
-void udmabuf_unmapped(struct udmabuf *ubuf);
-int udmabuf_pin(struct dma_buf_attachment *attach);
-void udmabuf_unpin(struct dma_buf_attachment *attach);
+bool udmabuf_enter(struct udmabuf *ubuf);
+void udmabuf_leave(struct udmabuf *ubuf);
+vm_fault_t udmabuf_wait_in_fault(struct udmabuf *ubuf, struct vm_fault *vmf);
+
+static inline const struct dma_buf_ops *udmabuf_ops_of(struct udmabuf *ubuf)
+{
+	return ubuf->moves ? &udmabuf_movable_ops : &udmabuf_ops;
+}
 
 static inline long udmabuf_pin_memfd(struct udmabuf *ubuf, struct file *memfd,
 				     loff_t start, loff_t end,
@@ -82,25 +90,24 @@ static inline void udmabuf_moves_stop(struct udmabuf *ubuf)
 {
 }
 
-static inline void udmabuf_lock(struct udmabuf *ubuf)
+static inline bool udmabuf_enter(struct udmabuf *ubuf)
+{
+	return true;
+}
+
+static inline void udmabuf_leave(struct udmabuf *ubuf)
 {
 }
 
-static inline void udmabuf_unlock(struct udmabuf *ubuf)
+static inline vm_fault_t udmabuf_wait_in_fault(struct udmabuf *ubuf,
+					       struct vm_fault *vmf)
 {
+	return VM_FAULT_NOPAGE;
 }
 
-static inline bool udmabuf_sg_dropped(struct udmabuf *ubuf)
+static inline const struct dma_buf_ops *udmabuf_ops_of(struct udmabuf *ubuf)
 {
-	return false;
-}
-
-static inline void udmabuf_mapped(struct udmabuf *ubuf)
-{
-}
-
-static inline void udmabuf_unmapped(struct udmabuf *ubuf)
-{
+	return &udmabuf_ops;
 }
 
 static inline long udmabuf_pin_memfd(struct udmabuf *ubuf, struct file *memfd,

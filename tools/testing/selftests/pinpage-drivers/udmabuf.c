@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include <lib/test_dmabuf_uapi.h>
+#include <lib/test_noncoherent_uapi.h>
 
 #include "../kselftest_harness.h"
 #include "../pinpage/pinpage_util.h"
@@ -24,7 +25,22 @@
 #define LEN	(NR * PAGE)
 #define WHO	"/sys/kernel/debug/pinpage/who"
 
-#define DMA_BIDIRECTIONAL	0	/* enum dma_data_direction, not exported */
+/* enum dma_data_direction, not exported */
+#define DMA_BIDIRECTIONAL	0
+#define DMA_TO_DEVICE		1
+#define DMA_FROM_DEVICE		2
+
+/* drivers/dma-buf/sw_sync.c, not exported */
+#define SW_SYNC			"/sys/kernel/debug/sync/sw_sync"
+
+struct sw_sync_create_fence_data {
+	__u32 value;
+	char name[32];
+	__s32 fence;
+};
+
+#define SW_SYNC_IOC_CREATE_FENCE _IOWR('W', 0, struct sw_sync_create_fence_data)
+#define SW_SYNC_IOC_INC		_IOW('W', 1, __u32)
 
 FIXTURE(udmabuf) {
 	int dev;	/* /dev/udmabuf */
@@ -33,6 +49,7 @@ FIXTURE(udmabuf) {
 	int buf;
 	char *at;	/* the memfd */
 	char *mapped;	/* the dma-buf */
+	bool stop;
 	int64_t balance;
 };
 
@@ -62,6 +79,24 @@ static int create_overlapping(int dev, int memfd)
 	return fd < 0 ? -errno : fd;
 }
 
+#define NR_RANGES	16
+
+/* All of it, in as many ranges. */
+static int create_ranges(int dev, int memfd)
+{
+	struct {
+		struct udmabuf_create_list head;
+		struct udmabuf_create_item item[NR_RANGES];
+	} arg = { .head = { .flags = UDMABUF_FLAGS_CLOEXEC, .count = NR_RANGES } };
+	int fd, i;
+
+	for (i = 0; i < NR_RANGES; i++)
+		arg.item[i] = (struct udmabuf_create_item){ .memfd = memfd,
+			.offset = i * LEN / NR_RANGES, .size = LEN / NR_RANGES };
+	fd = ioctl(dev, UDMABUF_CREATE_LIST, &arg);
+	return fd < 0 ? -errno : fd;
+}
+
 static void *map_shared(int fd)
 {
 	void *at = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -69,32 +104,33 @@ static void *map_shared(int fd)
 	return at == MAP_FAILED ? NULL : at;
 }
 
-FIXTURE_SETUP(udmabuf)
+/* NULL, or why not; what could not be made is negative or NULL. */
+static const char *make_buffer(struct _test_data_udmabuf *self)
 {
 	if (!have_two_nodes())
-		SKIP(return, "one NUMA node");
+		return "one NUMA node";
 	if (access(WHO, F_OK))
-		SKIP(return, "no pinpage in debugfs");
+		return "no pinpage in debugfs";
 	self->dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
 	if (self->dev < 0)
-		SKIP(return, "/dev/udmabuf: %s", strerror(errno));
+		return "no /dev/udmabuf";
 	system("modprobe -q test_dmabuf >/dev/null 2>&1");
 	self->importer = open("/dev/dmabuf_test", O_RDWR | O_CLOEXEC);
 	self->balance = pin_balance();
 	self->memfd = memfd_create("udmabuf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	ASSERT_LE(0, self->memfd);
-	ASSERT_EQ(0, ftruncate(self->memfd, LEN));
-	ASSERT_EQ(0, fcntl(self->memfd, F_ADD_SEALS, F_SEAL_SHRINK));
+	self->buf = -1;
+	if (ftruncate(self->memfd, LEN) || fcntl(self->memfd, F_ADD_SEALS, F_SEAL_SHRINK))
+		return NULL;
 	self->at = map_shared(self->memfd);
-	ASSERT_NE(NULL, self->at);
+	if (!self->at)
+		return NULL;
 	user_fill(self->at, NR, SEED_USER);
 	self->buf = create(self->dev, self->memfd, 0, LEN);
-	ASSERT_LE(0, self->buf);
-	self->mapped = map_shared(self->buf);
-	ASSERT_NE(NULL, self->mapped);
+	self->mapped = self->buf < 0 ? NULL : map_shared(self->buf);
+	return NULL;
 }
 
-FIXTURE_TEARDOWN(udmabuf)
+static void drop_buffer(struct _test_data_udmabuf *self)
 {
 	if (self->importer >= 0)
 		close(self->importer);
@@ -103,6 +139,21 @@ FIXTURE_TEARDOWN(udmabuf)
 	munmap(self->at, LEN);
 	close(self->memfd);
 	close(self->dev);
+}
+
+FIXTURE_SETUP(udmabuf)
+{
+	const char *why = make_buffer(self);
+
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_LE(0, self->buf);
+	ASSERT_NE(NULL, self->mapped);
+}
+
+FIXTURE_TEARDOWN(udmabuf)
+{
+	drop_buffer(self);
 	EXPECT_EQ(self->balance, pin_balance());
 }
 
@@ -113,11 +164,16 @@ static int attach(int dev, int fd, unsigned int flags)
 	return ioctl(dev, TEST_DMABUF_ATTACH, &arg) ? -errno : (int)arg.id;
 }
 
-static int map(int dev, int id)
+static int map_for(int dev, int id, int direction)
 {
-	struct test_dmabuf_map arg = { .attach = id, .direction = DMA_BIDIRECTIONAL };
+	struct test_dmabuf_map arg = { .attach = id, .direction = direction };
 
 	return ioctl(dev, TEST_DMABUF_MAP, &arg) ? -errno : (int)arg.id;
+}
+
+static int map(int dev, int id)
+{
+	return map_for(dev, id, DMA_BIDIRECTIONAL);
 }
 
 static int by_id(int dev, unsigned long cmd, __u32 id)
@@ -134,6 +190,48 @@ static int64_t device_check(int dev, int id, uint64_t seed)
 
 	ret = ioctl(dev, TEST_DMABUF_ACCESS, &arg) ? -errno : (int64_t)user_check(data, NR, seed);
 	free(data);
+	return ret;
+}
+
+/* The device of the importer writes all of it. */
+static int device_fill(int dev, int id, uint64_t seed)
+{
+	char *data = malloc(LEN);
+	struct test_dmabuf_access arg = {
+		.map = id, .write = 1, .length = LEN, .data = (uintptr_t)data };
+	int ret;
+
+	user_fill(data, NR, seed);
+	ret = ioctl(dev, TEST_DMABUF_ACCESS, &arg) ? -errno : 0;
+	free(data);
+	return ret;
+}
+
+static int cpu_sync(int buf, __u64 flags)
+{
+	struct dma_buf_sync sync = { .flags = flags };
+
+	return ioctl(buf, DMA_BUF_IOCTL_SYNC, &sync) ? -errno : 0;
+}
+
+/* A fence of the buffer, as if a device were at work: the timeline, to be closed. */
+static int add_fence(int buf)
+{
+	struct sw_sync_create_fence_data data = { .value = 1, .name = "udmabuf" };
+	struct dma_buf_import_sync_file arg = { .flags = DMA_BUF_SYNC_RW };
+	int timeline = open(SW_SYNC, O_RDWR | O_CLOEXEC), ret;
+
+	if (timeline < 0)
+		return -errno;
+	ret = ioctl(timeline, SW_SYNC_IOC_CREATE_FENCE, &data) ? -errno : 0;
+	if (!ret) {
+		arg.fd = data.fence;
+		ret = ioctl(buf, DMA_BUF_IOCTL_IMPORT_SYNC_FILE, &arg) ? -errno : 0;
+		close(data.fence);
+	}
+	if (!ret)
+		return timeline;
+	close(timeline);
 	return ret;
 }
 
@@ -206,6 +304,11 @@ TEST_F_TIMEOUT(udmabuf, static_importer, TEST_SECONDS)
 	EXPECT_EQ(0, move_to(0, self->at, NR, !node_of(self->at)));
 	EXPECT_EQ(0, device_check(self->importer, mapping, SEED_USER));
 
+	/* Nobody waits for what is not going to move. */
+	user_fill(self->mapped, NR, SEED_USER);
+	EXPECT_EQ(0, cpu_sync(self->buf, DMA_BUF_SYNC_RW | DMA_BUF_SYNC_START));
+	EXPECT_EQ(0, cpu_sync(self->buf, DMA_BUF_SYNC_RW | DMA_BUF_SYNC_END));
+
 	/* Who stands in the way says who it is, and for whom. */
 	pfn = user_pfn(self->at);
 	ASSERT_NE(0, pfn);
@@ -268,6 +371,104 @@ TEST_F_TIMEOUT(udmabuf, dynamic_importer, TEST_SECONDS)
 		EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_UNMAP, mapping));
 	}
 	EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_DETACH, id));
+}
+
+/*
+ * A device is at work, so the buffer stays; whoever uses it by the CPU does not
+ * wait for that, nor for those who would move it. It ends, and the buffer moves.
+ */
+TEST_F_TIMEOUT(udmabuf, fence, TEST_SECONDS)
+{
+	int timeline, round;
+	struct mover m;
+	__u32 one = 1;
+
+	timeline = add_fence(self->buf);
+	if (timeline < 0)
+		SKIP(return, "sw_sync: %s", strerror(-timeline));
+	EXPECT_EQ(0, move_to(0, self->at, NR, !node_of(self->at)));
+	ASSERT_EQ(0, start_mover(&m, self->at, NR, 0));
+	for (round = 0; round < rounds(20); round++) {
+		user_fill(self->mapped, NR, round);
+		munmap(self->mapped, LEN);
+		self->mapped = map_shared(self->buf);
+		ASSERT_NE(NULL, self->mapped);
+		EXPECT_EQ(0, user_check(self->mapped, NR, round));
+	}
+	stop_mover(&m);
+	EXPECT_EQ(0, ioctl(timeline, SW_SYNC_IOC_INC, &one));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
+	EXPECT_EQ(0, user_check(self->mapped, NR, round - 1));
+	close(timeline);
+}
+
+/* The same with a dynamic importer, which has been told in vain so far. */
+TEST_F_TIMEOUT(udmabuf, fence_of_importer, TEST_SECONDS)
+{
+	int id, mapping, timeline;
+	__u32 one = 1;
+
+	if (self->importer < 0)
+		SKIP(return, "no test_dmabuf");
+	id = attach(self->importer, self->buf, TEST_DMABUF_ATTACH_DYNAMIC);
+	ASSERT_LT(0, id);
+	mapping = map(self->importer, id);
+	ASSERT_LT(0, mapping);
+	timeline = add_fence(self->buf);
+	if (timeline < 0)
+		SKIP(return, "sw_sync: %s", strerror(-timeline));
+	EXPECT_EQ(0, move_to(0, self->at, NR, !node_of(self->at)));
+	EXPECT_EQ(0, device_fill(self->importer, mapping, SEED_DEVICE));
+	EXPECT_EQ(0, ioctl(timeline, SW_SYNC_IOC_INC, &one));
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
+	EXPECT_EQ(0, user_check(self->mapped, NR, SEED_DEVICE));
+	EXPECT_EQ(0, by_id(self->importer, TEST_DMABUF_UNMAP, mapping));
+	close(timeline);
+}
+
+/* Nothing is fetched where the other thread writes. */
+static void *begin_and_end(void *arg)
+{
+	struct _test_data_udmabuf *self = arg;
+
+	while (!__atomic_load_n(&self->stop, __ATOMIC_RELAXED)) {
+		if (cpu_sync(self->buf, DMA_BUF_SYNC_WRITE | DMA_BUF_SYNC_START) ||
+		    cpu_sync(self->buf, DMA_BUF_SYNC_WRITE | DMA_BUF_SYNC_END))
+			return (void *)1;
+	}
+	return NULL;
+}
+
+/* Ranges that are paused one after the other: everybody gets a turn. */
+TEST_F_TIMEOUT(udmabuf, ranges, TEST_SECONDS)
+{
+	struct mover m[3];
+	pthread_t thread;
+	void *failed;
+	char *at;
+	int fd, i;
+
+	fd = create_ranges(self->dev, self->memfd);
+	ASSERT_LE(0, fd);
+	at = map_shared(fd);
+	ASSERT_NE(NULL, at);
+	close(self->buf);
+	munmap(self->mapped, LEN);
+	self->buf = fd;
+	self->mapped = at;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, begin_and_end, self));
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, start_mover(&m[i], self->at + i * 16 * PAGE, 16, 0));
+	for (i = 0; i < rounds(50); i++) {
+		user_fill(self->mapped, NR, i);
+		EXPECT_EQ(0, user_check(self->at, NR, i));
+	}
+	for (i = 0; i < 3; i++)
+		stop_mover(&m[i]);
+	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(thread, &failed));
+	EXPECT_EQ(NULL, failed);
+	EXPECT_EQ(NR, move_patiently(self->at, NR));
 }
 
 /* Importers of both kinds come and go while pages move. */
@@ -350,6 +551,268 @@ TEST_F_TIMEOUT(udmabuf, release, TEST_SECONDS)
 	}
 	stop_mover(&m);
 	EXPECT_EQ(NR, move_patiently(self->at, NR));
+}
+
+/*
+ * Whose content it is, the CPU's or the device's, and who gets to see it after a
+ * move. As the machine is, where bounce buffers show what is not synchronized
+ * (swiotlb=force), and with devices that are not coherent.
+ */
+FIXTURE(content) {
+	struct _test_data_udmabuf b;
+	int noncoherent;
+	int id;		/* of the attachment */
+};
+
+FIXTURE_VARIANT(content) {
+	bool noncoherent;
+	unsigned int flags;
+};
+
+FIXTURE_VARIANT_ADD(content, as_it_is) {
+};
+
+FIXTURE_VARIANT_ADD(content, noncoherent) {
+	.noncoherent = true,
+};
+
+FIXTURE_VARIANT_ADD(content, as_it_is_dynamic) {
+	.flags = TEST_DMABUF_ATTACH_DYNAMIC,
+};
+
+FIXTURE_VARIANT_ADD(content, noncoherent_dynamic) {
+	.noncoherent = true,
+	.flags = TEST_DMABUF_ATTACH_DYNAMIC,
+};
+
+static int make_noncoherent(int fd, const char *name)
+{
+	struct test_noncoherent_device device = {};
+
+	snprintf(device.name, sizeof(device.name), "%s", name);
+	return ioctl(fd, TEST_NONCOHERENT_DEVICE, &device) ? -errno : 0;
+}
+
+/* As a process does it that obeys the rules. */
+static int cpu_fill(const struct _test_data_udmabuf *b, uint64_t seed)
+{
+	int ret = cpu_sync(b->buf, DMA_BUF_SYNC_WRITE | DMA_BUF_SYNC_START);
+
+	if (ret)
+		return ret;
+	user_fill(b->mapped, NR, seed);
+	return cpu_sync(b->buf, DMA_BUF_SYNC_WRITE | DMA_BUF_SYNC_END);
+}
+
+static int64_t cpu_check(const struct _test_data_udmabuf *b, uint64_t seed)
+{
+	int ret = cpu_sync(b->buf, DMA_BUF_SYNC_READ | DMA_BUF_SYNC_START);
+	int64_t wrong;
+
+	if (ret)
+		return ret;
+	wrong = user_check(b->mapped, NR, seed);
+	ret = cpu_sync(b->buf, DMA_BUF_SYNC_READ | DMA_BUF_SYNC_END);
+	return ret ?: wrong;
+}
+
+FIXTURE_SETUP(content)
+{
+	const char *why = make_buffer(&self->b);
+
+	self->noncoherent = -1;
+	if (!why && self->b.importer < 0)
+		why = "no test_dmabuf";
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_NE(NULL, self->b.mapped);
+	if (variant->noncoherent) {
+		system("modprobe -q test_noncoherent >/dev/null 2>&1");
+		self->noncoherent = open("/dev/noncoherent_test", O_RDWR | O_CLOEXEC);
+		if (self->noncoherent < 0)
+			SKIP(return, "/dev/noncoherent_test: %s", strerror(errno));
+		ASSERT_EQ(0, make_noncoherent(self->noncoherent, "udmabuf"));
+		ASSERT_EQ(0, make_noncoherent(self->noncoherent, "dmabuf_test.0"));
+	}
+	self->id = attach(self->b.importer, self->b.buf, variant->flags);
+	ASSERT_LT(0, self->id);
+	ASSERT_EQ(0, cpu_fill(&self->b, SEED_USER));
+}
+
+FIXTURE_TEARDOWN(content)
+{
+	drop_buffer(&self->b);
+	if (self->noncoherent >= 0)
+		close(self->noncoherent);
+	EXPECT_EQ(self->b.balance, pin_balance());
+}
+
+/* The device writes between map and unmap; nobody has begun CPU access when it moves. */
+TEST_F_TIMEOUT(content, device_wrote, TEST_SECONDS)
+{
+	int mapping, round;
+	uint64_t seed;
+
+	for (round = 0; round < 3; round++) {
+		seed = SEED_DEVICE + round;
+		mapping = map(self->b.importer, self->id);
+		ASSERT_LT(0, mapping);
+		EXPECT_EQ(0, device_fill(self->b.importer, mapping, seed));
+		EXPECT_EQ(0, by_id(self->b.importer, TEST_DMABUF_UNMAP, mapping));
+		EXPECT_EQ(NR, move_patiently(self->b.at, NR));
+		if (round)
+			EXPECT_EQ(0, cpu_check(&self->b, seed));
+		/* In the first round without CPU access in between. */
+		mapping = map(self->b.importer, self->id);
+		ASSERT_LT(0, mapping);
+		EXPECT_EQ(0, device_check(self->b.importer, mapping, seed));
+		EXPECT_EQ(0, by_id(self->b.importer, TEST_DMABUF_UNMAP, mapping));
+		EXPECT_EQ(0, cpu_check(&self->b, seed));
+	}
+}
+
+/* Whoever reads after a move must not see what was in that memory before. */
+TEST_F_TIMEOUT(content, move_then_read, TEST_SECONDS)
+{
+	int round;
+
+	for (round = 0; round < 3; round++) {
+		EXPECT_EQ(NR, move_patiently(self->b.at, NR));
+		EXPECT_EQ(0, cpu_check(&self->b, SEED_USER + round));
+		ASSERT_EQ(0, cpu_fill(&self->b, SEED_USER + round + 1));
+	}
+}
+
+/* CPU access has ended, the buffer moves, and the device reads it. */
+TEST_F_TIMEOUT(content, cpu_wrote, TEST_SECONDS)
+{
+	int mapping, round;
+
+	for (round = 0; round < 3; round++) {
+		ASSERT_EQ(0, cpu_fill(&self->b, SEED_USER + round));
+		EXPECT_EQ(NR, move_patiently(self->b.at, NR));
+		mapping = map_for(self->b.importer, self->id, DMA_TO_DEVICE);
+		ASSERT_LT(0, mapping);
+		EXPECT_EQ(0, device_check(self->b.importer, mapping, SEED_USER + round));
+		EXPECT_EQ(0, by_id(self->b.importer, TEST_DMABUF_UNMAP, mapping));
+	}
+}
+
+/* In the middle of CPU access the CPU owns it, whatever importers do then. */
+TEST_F_TIMEOUT(content, cpu_writes, TEST_SECONDS)
+{
+	int mapping;
+
+	ASSERT_EQ(0, cpu_sync(self->b.buf, DMA_BUF_SYNC_RW | DMA_BUF_SYNC_START));
+	user_fill(self->b.mapped, NR / 2, SEED_USER + 1);
+	EXPECT_EQ(NR, move_patiently(self->b.at, NR));
+	EXPECT_EQ(0, user_check(self->b.mapped, NR / 2, SEED_USER + 1));
+	mapping = map(self->b.importer, self->id);
+	ASSERT_LT(0, mapping);
+	user_fill(self->b.mapped, NR, SEED_USER + 2);
+	EXPECT_EQ(0, by_id(self->b.importer, TEST_DMABUF_UNMAP, mapping));
+	EXPECT_EQ(0, user_check(self->b.mapped, NR, SEED_USER + 2));
+	EXPECT_EQ(NR, move_patiently(self->b.at, NR));
+	EXPECT_EQ(0, user_check(self->b.mapped, NR, SEED_USER + 2));
+	ASSERT_EQ(0, cpu_sync(self->b.buf, DMA_BUF_SYNC_RW | DMA_BUF_SYNC_END));
+	mapping = map(self->b.importer, self->id);
+	ASSERT_LT(0, mapping);
+	EXPECT_EQ(0, device_check(self->b.importer, mapping, SEED_USER + 2));
+	EXPECT_EQ(0, by_id(self->b.importer, TEST_DMABUF_UNMAP, mapping));
+}
+
+/* The CPU writes a part, and says that it is not going to read: the rest is the device's. */
+TEST_F_TIMEOUT(content, cpu_writes_part, TEST_SECONDS)
+{
+	int mapping = map(self->b.importer, self->id);
+	char *data = malloc(LEN), *want = malloc(LEN);
+	struct test_dmabuf_access arg = { .length = LEN, .data = (uintptr_t)data };
+
+	ASSERT_LT(0, mapping);
+	user_fill(want, NR, SEED_DEVICE);
+	user_fill(want, NR / 2, SEED_USER + 1);
+	EXPECT_EQ(0, device_fill(self->b.importer, mapping, SEED_DEVICE));
+	EXPECT_EQ(0, by_id(self->b.importer, TEST_DMABUF_UNMAP, mapping));
+	ASSERT_EQ(0, cpu_sync(self->b.buf, DMA_BUF_SYNC_WRITE | DMA_BUF_SYNC_START));
+	user_fill(self->b.mapped, NR / 2, SEED_USER + 1);
+	EXPECT_EQ(NR, move_patiently(self->b.at, NR));
+	ASSERT_EQ(0, cpu_sync(self->b.buf, DMA_BUF_SYNC_WRITE | DMA_BUF_SYNC_END));
+	mapping = map(self->b.importer, self->id);
+	ASSERT_LT(0, mapping);
+	arg.map = mapping;
+	ASSERT_EQ(0, ioctl(self->b.importer, TEST_DMABUF_ACCESS, &arg));
+	EXPECT_EQ(0, memcmp(data, want, LEN));
+	EXPECT_EQ(0, by_id(self->b.importer, TEST_DMABUF_UNMAP, mapping));
+	free(data);
+	free(want);
+}
+
+/* With the buffer mapped all the time, CPU and device see what the other has written. */
+TEST_F_TIMEOUT(content, mapped, TEST_SECONDS)
+{
+	int mapping = map(self->b.importer, self->id), round;
+
+	ASSERT_LT(0, mapping);
+	for (round = 0; round < 3; round++) {
+		EXPECT_EQ(0, device_fill(self->b.importer, mapping, SEED_DEVICE + round));
+		EXPECT_EQ(0, cpu_check(&self->b, SEED_DEVICE + round));
+		ASSERT_EQ(0, cpu_fill(&self->b, SEED_USER + round));
+		EXPECT_EQ(0, device_check(self->b.importer, mapping, SEED_USER + round));
+	}
+	EXPECT_EQ(0, by_id(self->b.importer, TEST_DMABUF_UNMAP, mapping));
+	EXPECT_EQ(NR, move_patiently(self->b.at, NR));
+	EXPECT_EQ(0, cpu_check(&self->b, SEED_USER + round - 1));
+}
+
+/*
+ * The device writes by a mapping that the importer still has when the buffer
+ * moves: that is fetched then. Nothing is when the importer unmaps at last, for
+ * the memory behind the old mapping is somebody else's. A static importer's
+ * buffer stays.
+ */
+TEST_F_TIMEOUT(content, mapping_kept, TEST_SECONDS)
+{
+	int mapping = map(self->b.importer, self->id), again;
+	size_t moves = variant->flags ? NR : 0;
+
+	ASSERT_LT(0, mapping);
+	EXPECT_EQ(0, device_fill(self->b.importer, mapping, SEED_DEVICE));
+	EXPECT_EQ(moves, moves ? move_patiently(self->b.at, NR) :
+				 move_to(0, self->b.at, NR, !node_of(self->b.at)));
+	EXPECT_EQ(0, cpu_check(&self->b, SEED_DEVICE));
+	again = map(self->b.importer, self->id);
+	ASSERT_LT(0, again);
+	EXPECT_EQ(0, device_check(self->b.importer, again, SEED_DEVICE));
+	EXPECT_EQ(0, by_id(self->b.importer, TEST_DMABUF_UNMAP, again));
+	ASSERT_EQ(0, cpu_sync(self->b.buf, DMA_BUF_SYNC_RW | DMA_BUF_SYNC_START));
+	user_fill(self->b.mapped, NR, SEED_USER + 1);
+	EXPECT_EQ(0, by_id(self->b.importer, TEST_DMABUF_UNMAP, mapping));
+	EXPECT_EQ(0, user_check(self->b.mapped, NR, SEED_USER + 1));
+	ASSERT_EQ(0, cpu_sync(self->b.buf, DMA_BUF_SYNC_RW | DMA_BUF_SYNC_END));
+	EXPECT_EQ(NR, move_patiently(self->b.at, NR));
+	EXPECT_EQ(0, cpu_check(&self->b, SEED_USER + 1));
+}
+
+/* Where the buffer was, its new owner finds what it has written there. */
+TEST_F_TIMEOUT(content, old_place, TEST_SECONDS)
+{
+	int mapping = map(self->b.importer, self->id);
+	size_t nr = 4 * NR;
+	char *others;
+
+	ASSERT_LT(0, mapping);
+	EXPECT_EQ(0, device_fill(self->b.importer, mapping, SEED_DEVICE));
+	if (variant->flags)
+		EXPECT_EQ(NR, move_patiently(self->b.at, NR));
+	/* Freed last, given first. */
+	prefer_node(!node_of(self->b.at));
+	others = map_anon(nr);
+	ASSERT_NE(NULL, others);
+	user_fill(others, nr, SEED_USER + 5);
+	prefer_node(-1);
+	EXPECT_EQ(0, by_id(self->b.importer, TEST_DMABUF_UNMAP, mapping));
+	EXPECT_EQ(0, user_check(others, nr, SEED_USER + 5));
+	munmap(others, nr * PAGE);
 }
 
 /* A memfd with folios in the CMA area, and those before it that had none. */

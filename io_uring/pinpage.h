@@ -3,39 +3,36 @@
 #ifndef IOU_PINPAGE_H
 #define IOU_PINPAGE_H
 
-#include <linux/atomic.h>
 #include <linux/io_uring_types.h>
-#include <linux/llist.h>
+#include <linux/list.h>
 #include <linux/pinpage.h>
 #include <linux/spinlock.h>
-#include <linux/wait.h>
+#include <linux/workqueue.h>
 
+#include "cancel.h"
 #include "rsrc.h"
 
 #ifdef CONFIG_IO_URING_PINPAGE
-#define IO_BUF_THAWED	0x40000000
-
 /**
  * struct io_buf_moves - what it takes to let a registered buffer move
- * @uses: requests that access the pages, plus %IO_BUF_THAWED unless @freezes
+ * @gate: requests that access the pages; and the buffer itself until it is
+ *	ready for use, see io_moves_start()
  * @nr_pages_head: of the first entry of imu->bvec; 0: an entry for each page
- * @imu: the buffer; NULL while it is being registered, and then it stays
+ * @imu: the buffer; NULL while it is being registered
  * @set: its pages
- * @wait: for @uses to become 0
- * @lock: protects what follows, and the pages in imu->bvec against those who
- *	look at them without access. Taken in task context only.
- * @freezes: moves in flight, each with a prepare() of its own
- * @delayed: requests to submit again when there are none
+ * @lock: protects @delayed, and is held where the gate opens; nests in
+ *	ctx->delayed_lock. Taken in task context only.
+ * @delayed: requests that found the gate closed, the oldest one first
+ * @resubmit: submits what there are too many of for complete()
  */
 struct io_buf_moves {
-	atomic_t uses;
+	struct pinpage_gate gate;
 	unsigned int nr_pages_head;
 	struct io_mapped_ubuf *imu;
 	struct pinpage_set set;
-	wait_queue_head_t wait;
 	spinlock_t lock;		/* see above */
-	unsigned int freezes;
-	struct llist_head delayed;
+	struct list_head delayed;
+	struct work_struct resubmit;
 };
 
 struct page **io_pin_movable(unsigned long uaddr, unsigned long len,
@@ -44,29 +41,23 @@ void io_moves_start(struct io_mapped_ubuf *imu, unsigned int nr_pages_head);
 void io_moves_free(struct io_buf_moves *moves);
 bool io_moves_has_hpage(struct io_mapped_ubuf *imu, struct page *hpage);
 bool __io_buf_hold(struct io_kiocb *req);
+int io_buf_delayed(const struct cred *creds, struct io_kiocb *link);
 void __io_buf_issued(struct io_kiocb *req);
+int io_buf_cancel(struct io_ring_ctx *ctx, struct io_cancel_data *cd);
+bool io_buf_cancel_all(struct io_ring_ctx *ctx, struct task_struct *task,
+		       bool cancel_all);
+
+static inline void io_buf_init(struct io_ring_ctx *ctx)
+{
+	spin_lock_init(&ctx->delayed_lock);
+	INIT_HLIST_HEAD(&ctx->delayed_list);
+}
 
 /* @req has got its buffer: it is one whose pages may move. */
 static inline void io_buf_prep(struct io_kiocb *req)
 {
 	if (req->imu->moves)
 		req->flags |= REQ_F_BUF_MOVES;
-}
-
-/* Whoever has frozen the buffer waits for the last one. */
-static inline void io_buf_count_out(struct io_buf_moves *moves)
-{
-	if (unlikely(atomic_dec_and_test(&moves->uses)))
-		wake_up(&moves->wait);
-}
-
-/* One request more accesses the pages; false: the buffer is frozen. */
-static inline bool io_buf_count_in(struct io_buf_moves *moves)
-{
-	if (likely(atomic_fetch_inc(&moves->uses) >= IO_BUF_THAWED))
-		return true;
-	io_buf_count_out(moves);
-	return false;
 }
 
 /*
@@ -78,7 +69,7 @@ static inline void io_buf_release(struct io_kiocb *req)
 	if (!(req->flags & REQ_F_BUF_HELD))
 		return;
 	req->flags &= ~REQ_F_BUF_HELD;
-	io_buf_count_out(req->imu->moves);
+	pinpage_gate_leave(&req->imu->moves->gate);
 }
 
 /*
@@ -87,12 +78,10 @@ static inline void io_buf_release(struct io_kiocb *req)
  */
 static inline bool io_buf_hold(struct io_kiocb *req)
 {
-	if (!(req->flags & REQ_F_BUF_MOVES))
-		return true;
 	/* A zero-copy send has somebody else count, who may do so already. */
 	if (unlikely((req->flags & REQ_F_BUF_HELD) ||
 		     req->opcode == IORING_OP_SEND_ZC ||
-		     !io_buf_count_in(req->imu->moves)))
+		     !pinpage_gate_enter(&req->imu->moves->gate)))
 		return __io_buf_hold(req);
 	req->flags |= REQ_F_BUF_HELD;
 	return true;
@@ -132,6 +121,22 @@ static inline bool io_moves_has_hpage(struct io_mapped_ubuf *imu,
 	return false;
 }
 
+static inline int io_buf_cancel(struct io_ring_ctx *ctx,
+				struct io_cancel_data *cd)
+{
+	return -ENOENT;
+}
+
+static inline bool io_buf_cancel_all(struct io_ring_ctx *ctx,
+				     struct task_struct *task, bool cancel_all)
+{
+	return false;
+}
+
+static inline void io_buf_init(struct io_ring_ctx *ctx)
+{
+}
+
 static inline void io_buf_prep(struct io_kiocb *req)
 {
 }
@@ -139,6 +144,12 @@ static inline void io_buf_prep(struct io_kiocb *req)
 static inline bool io_buf_hold(struct io_kiocb *req)
 {
 	return true;
+}
+
+static inline int io_buf_delayed(const struct cred *creds,
+				 struct io_kiocb *link)
+{
+	return 0;
 }
 
 static inline void io_buf_issued(struct io_kiocb *req)

@@ -2,13 +2,13 @@
 /*
  * The DMA mapping of a plane whose pages move.
  *
- * A table is mapped as a whole, and can be unmapped only so. The first move
- * therefore maps each page on its own, and the table goes. All of that is done
- * in prepare(), which may refuse: from then until complete() the pages are
- * mapped where they are and where they will be, and complete() drops what is not
- * needed any more. So there is always a mapping, and QBUF has nothing to do that
- * could fail: it fills in a table that has been there since the buffer was
- * pinned.
+ * A table is mapped as a whole, and can be unmapped only so. Who is asked for the
+ * first time therefore maps each page on its own as well, and when something has
+ * moved the mapping of the table goes. All mapping is done in prepare(), which may
+ * refuse: from then until complete() the pages are mapped where they are and where
+ * they will be, and complete() drops what is not needed any more. So there is
+ * always a mapping, and QBUF has nothing to do that could fail: it fills in a table
+ * that has been there since the buffer was pinned.
  *
  * The driver's table is left alone until then, since the driver may look at it
  * in buf_cleanup().
@@ -160,8 +160,10 @@ int vb2_moves_dma_prepare(struct vb2_moves_dma *dma,
 {
 	unsigned int i;
 
-	if (!dma->single && map_all(dma))
+	/* It stays, since who is asked once is asked again. */
+	if (!dma->apart && map_all(dma))
 		return -EBUSY;
+	dma->apart = true;
 	for (i = 0; i < nr; i++) {
 		if (map_next(dma, &items[i])) {
 			vb2_moves_dma_cancel(dma, items, i);
@@ -184,8 +186,6 @@ void vb2_moves_dma_cancel(struct vb2_moves_dma *dma,
 {
 	while (nr--)
 		unmap_next(dma, &items[nr], items[nr].nr);
-	if (!dma->single)
-		unmap_first(dma, dma->nr);
 }
 
 static bool have_any_moved(const struct pinpage_item *items, unsigned int nr)
@@ -227,15 +227,12 @@ void vb2_moves_dma_complete(struct vb2_moves_dma *dma,
 
 	for (i = 0; i < nr; i++)
 		choose(dma, &items[i]);
-	if (!have_any_moved(items, nr)) {
-		if (!dma->single)
-			unmap_first(dma, dma->nr);
+	if (!have_any_moved(items, nr))
 		return;
-	}
-	if (!dma->single)
+	if (!dma->left)
 		dma_unmap_sgtable(dma->dev, dma->sgt, dma->dir,
 				  DMA_ATTR_SKIP_CPU_SYNC);
-	dma->single = true;
+	dma->left = true;
 	dma->moved = true;
 }
 
@@ -271,12 +268,11 @@ void vb2_moves_dma_update(struct vb2_moves_dma *dma)
  * @dma: of the plane
  *
  * Return: true; false where nothing has moved, so that the driver's table is
- * mapped as it was.
+ * still to be unmapped.
  */
 bool vb2_moves_dma_end(struct vb2_moves_dma *dma)
 {
-	if (!dma->single)
-		return false;
-	unmap_first(dma, dma->nr);
-	return true;
+	if (dma->apart)
+		unmap_first(dma, dma->nr);
+	return dma->left;
 }

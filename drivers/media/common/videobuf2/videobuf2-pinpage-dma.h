@@ -19,14 +19,15 @@ struct pinpage_item;
  * @size: bytes
  * @unit: pages that one address stands for: 1, or all of them
  * @nr: how many addresses there are
- * @now: the addresses, if @single
+ * @now: the addresses, if @apart
  * @next: those of where items will be, from prepare() to complete()
  * @sgt: the driver's table, once it is mapped
  * @spare: a table with an entry for each address, until it is needed
- * @single: each address has a mapping of its own, of @now
+ * @apart: each address has a mapping of its own, of @now
+ * @left: the table is not mapped as a whole any more
  * @moved: @sgt says where pages were
  *
- * As long as nothing has moved, @sgt is mapped as a whole.
+ * Until something has moved @sgt is mapped as a whole, beside @now.
  */
 struct vb2_moves_dma {
 	struct device *dev;
@@ -40,7 +41,8 @@ struct vb2_moves_dma {
 	dma_addr_t *next;
 	struct sg_table *sgt;
 	struct sg_table spare;
-	bool single;
+	bool apart;
+	bool left;
 	bool moved;
 };
 

@@ -146,9 +146,9 @@ static bool driver_has_enough(struct vb2_buffer *vb)
 	return atomic_read(&q->owned_by_drv_count) >= need;
 }
 
-/* Changed under the lock of the queue: as for driver_has_enough(). */
 static bool is_streaming(struct vb2_buffer *vb)
 {
+	/* Changed under the lock of the queue: as for driver_has_enough(). */
 	return !data_race(!vb->vb2_queue->start_streaming_called);
 }
 
@@ -697,6 +697,8 @@ EXPORT_SYMBOL_GPL(vb2_moves_use);
 /**
  * vb2_moves_have_moved - is the table of a plane out of date?
  * @moves: of the plane, whose buffer is held; or NULL
+ *
+ * Return: true until vb2_moves_update_table().
  */
 bool vb2_moves_have_moved(struct vb2_moves *moves)
 {

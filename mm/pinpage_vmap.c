@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A kernel mapping that stays where it is while its pages move, for callbacks of
- * pinpage: single entries of its page table are cleared and set. The tables are
- * there for as long as the mapping is, so no memory is needed.
+ * pinpage: single entries of its page table are replaced. The tables exist for
+ * as long as the mapping does, so no memory is needed.
  */
 #include <linux/cacheflush.h>
 #include <linux/export.h>
@@ -38,9 +38,10 @@ static unsigned long size_of_item(const struct pinpage_item *item)
 	return (unsigned long)item->nr << PAGE_SHIFT;
 }
 
-/* Items come in no order; one flush is cheaper than many. */
-static void span(void *vaddr, const struct pinpage_item *items, unsigned int nr,
-		 unsigned long *start, unsigned long *end)
+/* Items come in no order; one flush is cheaper than many. False: none moved. */
+static bool span_moved(void *vaddr, const struct pinpage_item *items,
+		       unsigned int nr, unsigned long *start,
+		       unsigned long *end)
 {
 	unsigned long addr;
 	unsigned int i;
@@ -48,70 +49,55 @@ static void span(void *vaddr, const struct pinpage_item *items, unsigned int nr,
 	*start = ULONG_MAX;
 	*end = 0;
 	for (i = 0; i < nr; i++) {
+		if (!items[i].new)
+			continue;
 		addr = addr_of(vaddr, &items[i]);
 		*start = min(*start, addr);
 		*end = max(*end, addr + size_of_item(&items[i]));
 	}
+	return *end;
 }
 
 /**
- * pinpage_vmap_pause - take items out of a kernel mapping, for prepare()
+ * pinpage_vmap_repoint - have a kernel mapping follow its pages, in complete()
  * @vaddr: where the first page of the set is mapped, by vmap() or vm_map_ram(),
  *	with PAGE_KERNEL; the pages follow in the order of the set
- * @items: as given to prepare()
- * @nr: how many
- *
- * The caller has made sure that nobody uses that part of the mapping: who does
- * gets an oops, until pinpage_vmap_resume().
- *
- * Context: Task context, interrupts on. Doesn't sleep, needs no memory.
- * Return: 0; -EINVAL where there is no such mapping, then nothing has changed.
- */
-int pinpage_vmap_pause(void *vaddr, const struct pinpage_item *items,
-		       unsigned int nr)
-{
-	unsigned long start, end;
-	unsigned int i;
-	int err = 0;
-
-	span(vaddr, items, nr, &start, &end);
-	flush_cache_vunmap(start, end);
-	for (i = 0; !err && i < nr; i++)
-		err = apply_to_existing_page_range(&init_mm,
-						   addr_of(vaddr, &items[i]),
-						   size_of_item(&items[i]),
-						   clear_entry, NULL);
-	flush_tlb_kernel_range(start, end);
-	if (err)
-		pinpage_vmap_resume(vaddr, items, i - 1);
-	return err;
-}
-EXPORT_SYMBOL_GPL(pinpage_vmap_pause);
-
-/**
- * pinpage_vmap_resume - have a kernel mapping follow its pages, for complete()
- * @vaddr: as given to pinpage_vmap_pause()
  * @items: as given to complete()
- * @nr: how many
+ * @nr: likewise
  *
- * Context: Task context. Doesn't sleep, needs no memory, can't fail.
+ * Nobody uses that part of the mapping from the moment the set is quiet until
+ * this returns: until then it leads to where the pages were. What was written
+ * by it has been flushed by flush_kernel_vmap_range() before the set was quiet.
+ *
+ * Context: Task context, interrupts on. Doesn't sleep, needs no memory, can't
+ * fail.
  */
-void pinpage_vmap_resume(void *vaddr, const struct pinpage_item *items,
-			 unsigned int nr)
+void pinpage_vmap_repoint(void *vaddr, const struct pinpage_item *items,
+			  unsigned int nr)
 {
 	unsigned long start, end;
 	struct page *page;
 	unsigned int i;
 
-	if (!nr)
+	if (!span_moved(vaddr, items, nr, &start, &end))
 		return;
+	/* Clear, flush, set: some machines must not find a second translation. */
+	flush_cache_vunmap(start, end);
+	for (i = 0; i < nr; i++)
+		if (items[i].new)
+			apply_to_existing_page_range(&init_mm,
+						     addr_of(vaddr, &items[i]),
+						     size_of_item(&items[i]),
+						     clear_entry, NULL);
+	flush_tlb_kernel_range(start, end);
 	for (i = 0; i < nr; i++) {
-		page = items[i].new ?: items[i].page;
+		page = items[i].new;
 		/* Of existing ones it would leave out those that are clear. */
-		apply_to_page_range(&init_mm, addr_of(vaddr, &items[i]),
-				    size_of_item(&items[i]), set_entry, &page);
+		if (page)
+			apply_to_page_range(&init_mm, addr_of(vaddr, &items[i]),
+					    size_of_item(&items[i]), set_entry,
+					    &page);
 	}
-	span(vaddr, items, nr, &start, &end);
 	flush_cache_vmap(start, end);
 }
-EXPORT_SYMBOL_GPL(pinpage_vmap_resume);
+EXPORT_SYMBOL_GPL(pinpage_vmap_repoint);

@@ -4,9 +4,7 @@
 
 #include <linux/pinpage.h>
 
-int pinpage_vmap_pause(void *vaddr, const struct pinpage_item *items,
-		       unsigned int nr);
-void pinpage_vmap_resume(void *vaddr, const struct pinpage_item *items,
-			 unsigned int nr);
+void pinpage_vmap_repoint(void *vaddr, const struct pinpage_item *items,
+			  unsigned int nr);
 
 #endif /* _LINUX_PINPAGE_VMAP_H */

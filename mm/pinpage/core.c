@@ -757,4 +757,4 @@ int pinpage_unpin_user(struct pinpage_set *set, bool make_dirty)
 }
 EXPORT_SYMBOL_GPL(pinpage_unpin_user);
 
-/* #include "tests/core-kunit.h" */
+#include "tests/core-kunit.h"

@@ -614,4 +614,4 @@ unsigned long pinpage_index_memory(void)
 	return bytes;
 }
 
-/* #include "tests/index-kunit.h" */
+#include "tests/index-kunit.h"

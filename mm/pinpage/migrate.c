@@ -1151,3 +1151,5 @@ static int __init pinpage_sysctl_init(void)
 	return 0;
 }
 late_initcall(pinpage_sysctl_init);
+
+#include "tests/migrate-kunit.h"

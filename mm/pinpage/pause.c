@@ -282,3 +282,5 @@ void pinpage_note_vain(struct pinpage_set *set, bool waited)
 		patience[p].retry = backoff(++patience[p].vain);
 	spin_unlock(&patience_lock);
 }
+
+#include "tests/pause-kunit.h"

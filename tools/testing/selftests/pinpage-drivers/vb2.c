@@ -2,7 +2,8 @@
 /*
  * USERPTR buffers of videobuf2 that move: idle, queued, and while vivid streams.
  * vivid's picture stands still here, so each frame has to be the same, byte by
- * byte.
+ * byte. Where it is written by DMA addresses (vb2-dma-sg, vb2-dma-contig) and those
+ * are of bounce buffers (swiotlb=force), a sync that is missing is a wrong frame.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,16 +23,15 @@
 #define WHO	"/sys/kernel/debug/pinpage/who"
 #define SYSTEMS	"/sys/kernel/debug/pinpage/systems"
 #define OPTION	"/sys/module/videobuf2_common/parameters/pinpage"
-#define VIVID	"modprobe -q vivid n_devs=2 allocators=0,2 node_types=1,1 num_inputs=1,1 " \
-		"input_types=0,0 >/dev/null 2>&1"
+#define VIVID	"modprobe -q vivid n_devs=3 allocators=0,2,1 node_types=1,1,1 " \
+		"num_inputs=1,1,1 input_types=0,0,0 >/dev/null 2>&1"
 
 #define NR_BUFS		4
-/* The second and the fourth begin in the middle of a page. */
-#define OFFSET(b)	((b) % 2 * 256)
 #define NR		((size_t)29)	/* pages of a buffer */
 #define PLACED		4		/* of them in the area */
 #define FRAMES		75
 #define ATTEMPTS	5
+#define HUGE		(512 * PAGE)
 
 FIXTURE(vb2) {
 	struct cma cma;
@@ -40,6 +40,9 @@ FIXTURE(vb2) {
 	size_t size;		/* of a frame */
 	char *frame;		/* as it has to be */
 	char *at[NR_BUFS];
+	size_t offset[NR_BUFS];	/* where the buffer begins, in the page there */
+	bool huge;		/* each is in a huge page */
+	uint64_t placed[NR_BUFS]; /* where that was */
 	int64_t balance;
 	pthread_t taker;
 	bool stop, done;
@@ -50,10 +53,14 @@ FIXTURE(vb2) {
 FIXTURE_VARIANT(vb2) {
 	const char *bus;
 	bool dma;		/* stays from buf_prepare() on */
+	bool huge;		/* contiguous */
 };
 
 FIXTURE_VARIANT_ADD(vb2, vmalloc) { .bus = "platform:vivid-000" };
 FIXTURE_VARIANT_ADD(vb2, dma_sg) { .bus = "platform:vivid-001", .dma = true };
+FIXTURE_VARIANT_ADD(vb2, dma_contig) {
+	.bus = "platform:vivid-002", .dma = true, .huge = true,
+};
 
 static int do_ioctl(int fd, unsigned long cmd, void *arg)
 {
@@ -97,7 +104,7 @@ static bool loaded_for_us(void)
 	if (!fgets(line, sizeof(line), f))
 		line[0] = 0;
 	fclose(f);
-	return !strncmp(line, "0,2", 3);
+	return !strncmp(line, "0,2,1", 5);
 }
 
 static int set_control(int fd, const char *name, int value)
@@ -171,7 +178,7 @@ static int read_reference(struct _test_data_vb2 *self)
 
 static char *data(struct _test_data_vb2 *self, int b)
 {
-	return self->at[b] + OFFSET(b);
+	return self->at[b] + self->offset[b];
 }
 
 static struct v4l2_buffer user_buffer(struct _test_data_vb2 *self, int b)
@@ -277,12 +284,15 @@ static int64_t moved(void)
 	return found;
 }
 
+/* Of the pages of all buffers; of huge ones, those that are where they were. */
 static size_t count_in_area(struct _test_data_vb2 *self)
 {
 	size_t i, in = 0;
 	int b;
 
-	for (b = 0; b < NR_BUFS; b++)
+	for (b = 0; self->huge && b < NR_BUFS; b++)
+		in += self->placed[b] == user_pfn(self->at[b]) ? PLACED : 0;
+	for (b = 0; !self->huge && b < NR_BUFS; b++)
 		for (i = 0; i < NR; i++)
 			in += in_cma(&self->cma, user_pfn(self->at[b] + i * PAGE));
 	return in;
@@ -295,17 +305,54 @@ static size_t place(struct _test_data_vb2 *self)
 	size_t placed = 0;
 	int b, i;
 
+	for (b = 0; self->huge && b < NR_BUFS; b++) {
+		self->placed[b] = user_pfn(self->at[b]);
+		placed += self->placed[b] ? PLACED : 0;
+	}
+	if (self->huge)
+		return placed;
 	for (b = 0; b < NR_BUFS; b++)
 		for (i = 0; i < PLACED; i++)
 			placed += !contig_place(self->contig, self->at[b] + i * 9 * PAGE, pfn++);
 	return placed;
 }
 
+/* The memory of a huge page, and give it back. */
+static int take_huge(struct _test_data_vb2 *self, int b)
+{
+	uint64_t pfn = user_pfn(self->at[b]) & ~511ULL;
+	int tries, fd, err = -ENOENT;
+
+	for (tries = 50; pfn && err && tries; tries--) {
+		fd = contig_open();
+		err = contig_take(fd, pfn, 512, in_cma(&self->cma, pfn));
+		err = err < 0 ? err : 0;
+		close(fd);
+		if (err)
+			sleep_ms(20);
+	}
+	return err;
+}
+
+static int take_all_huge(struct _test_data_vb2 *self)
+{
+	int b, err = 0;
+
+	for (b = 0; !err && b < NR_BUFS; b++) {
+		self->placed[b] = user_pfn(self->at[b]);
+		err = take_huge(self, b);
+	}
+	return err ?: count_in_area(self) ? -EUCLEAN : 0;
+}
+
 /* All of the area, and nothing of ours left in it. */
 static int take_area(struct _test_data_vb2 *self)
 {
-	int err = cma_take_patiently(&self->cma, self->cma.count);
+	int err;
 
+	if (self->huge)
+		return take_all_huge(self);
+	err = cma_take_patiently(&self->cma, self->cma.count);
 	if (err)
 		return err;
 	err = count_in_area(self) ? -EUCLEAN : 0;
@@ -347,6 +394,30 @@ static void stop_taker(struct _test_data_vb2 *self)
 	pthread_join(self->taker, NULL);
 }
 
+/* One page of the first buffer, or all of it. */
+static int move_first(struct _test_data_vb2 *self, int n)
+{
+	if (self->huge)
+		return take_huge(self, 0);
+	return contig_place(self->contig, self->at[0], self->cma.base + n % 2);
+}
+
+static char *map_huge(void)
+{
+	char *at = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *huge;
+
+	if (at == MAP_FAILED)
+		return NULL;
+	huge = (char *)(((uintptr_t)at + HUGE - 1) & ~(HUGE - 1));
+	if (huge > at)
+		munmap(at, huge - at);
+	munmap(huge + HUGE, at + HUGE - huge);
+	madvise(huge, HUGE, MADV_HUGEPAGE);
+	return huge;
+}
+
 FIXTURE_SETUP(vb2)
 {
 	int b;
@@ -363,13 +434,17 @@ FIXTURE_SETUP(vb2)
 		SKIP(return, "no VIDEOBUF2_PINPAGE");
 	self->size = set_format(self->fd);
 	ASSERT_EQ(320 * 180 * 2, self->size);
-	ASSERT_LE(self->size + OFFSET(1), NR * PAGE);
+	/* The second and the fourth begin in the middle of a page. */
+	for (b = 0; b < NR_BUFS; b++)
+		self->offset[b] = b % 2 * 256;
+	ASSERT_LE(self->size + self->offset[1], NR * PAGE);
+	self->huge = variant->huge;
 	self->frame = malloc(self->size);
 	ASSERT_NE(NULL, self->frame);
 	ASSERT_EQ(0, read_reference(self));
 	self->balance = pin_balance();
 	for (b = 0; b < NR_BUFS; b++) {
-		self->at[b] = map_anon(NR);
+		self->at[b] = self->huge ? map_huge() : map_anon(NR);
 		ASSERT_NE(NULL, self->at[b]);
 		user_fill(self->at[b], NR, b);
 	}
@@ -384,7 +459,7 @@ FIXTURE_TEARDOWN(vb2)
 	close(self->fd);
 	EXPECT_EQ(self->balance, pin_balance());
 	for (b = 0; b < NR_BUFS; b++)
-		munmap(self->at[b], NR * PAGE);
+		munmap(self->at[b], self->huge ? HUGE : NR * PAGE);
 	close(self->contig);
 	free(self->frame);
 }
@@ -463,7 +538,7 @@ static bool blamed(struct __test_metadata *_metadata, struct _test_data_vb2 *sel
 static void expect_stuck(struct __test_metadata *_metadata, struct _test_data_vb2 *self,
 			 const char *why)
 {
-	EXPECT_NE(0, cma_take(&self->cma, self->cma.count));
+	EXPECT_NE(0, self->huge ? take_huge(self, 0) : cma_take(&self->cma, self->cma.count));
 	EXPECT_LE(NR_BUFS * PLACED, count_in_area(self));
 	EXPECT_TRUE(blamed(_metadata, self, why));
 }
@@ -565,22 +640,21 @@ TEST_F_TIMEOUT(vb2, stuck, TEST_SECONDS)
 /* As it was: out of the area before it is pinned, and then for good. */
 TEST_F_TIMEOUT(vb2, opt_out, TEST_SECONDS)
 {
-	char *page = self->at[0];
-
 	EXPECT_EQ(NR_BUFS * PLACED, place(self));
 	ASSERT_EQ(0, write_text(OPTION, "0"));
 	ASSERT_EQ(0, start(self));
-	EXPECT_EQ(0, count_in_area(self));
+	if (!self->huge)
+		EXPECT_EQ(0, count_in_area(self));
 	EXPECT_LE(0, check_stream(self, NR_BUFS));
 	ASSERT_EQ(0, finish(self));
-	EXPECT_NE(0, contig_place(self->contig, page, self->cma.base));
+	EXPECT_NE(0, move_first(self, 0));
 	ASSERT_EQ(0, write_text(OPTION, "1"));
 	/* Pinned once more, and it can. */
 	ASSERT_EQ(0, request_bufs(self->fd, 0, V4L2_MEMORY_USERPTR));
 	ASSERT_EQ(0, start(self));
 	EXPECT_LE(0, check_stream(self, NR_BUFS));
 	ASSERT_EQ(0, finish(self));
-	EXPECT_EQ(0, contig_place(self->contig, page, self->cma.base));
+	EXPECT_EQ(0, move_first(self, 0));
 	EXPECT_EQ(0, take_area(self));
 }
 
@@ -591,37 +665,171 @@ static int queue_and_take_back(struct _test_data_vb2 *self)
 	return do_ioctl(self->fd, VIDIOC_QBUF, &buf) ?: stream(self->fd, false);
 }
 
-/* A buffer that has moved is mapped for DMA when it is queued, or not queued. */
+/* To queue a buffer that has moved takes no memory, so it can't fail for want of it. */
 TEST_F_TIMEOUT(vb2, no_memory, TEST_SECONDS)
 {
-	int nth = open_fail_nth();
 	struct v4l2_buffer buf = user_buffer(self, 0);
-	int n, err, refused = 0;
-	bool failed = true;
+	int nth = open_fail_nth();
+	bool failed;
+	int n;
 
 	if (nth < 0)
 		SKIP(return, "no FAULT_INJECTION");
 	ASSERT_EQ(0, request_bufs(self->fd, NR_BUFS, V4L2_MEMORY_USERPTR));
-	for (n = 1; failed && n < 100; n++) {
-		ASSERT_EQ(0, queue_and_take_back(self));
-		EXPECT_EQ(0, contig_place(self->contig, self->at[0], self->cma.base + n % 2));
-		fail_nth(nth, n);
-		err = do_ioctl(self->fd, VIDIOC_QBUF, &buf);
+	ASSERT_EQ(0, queue_and_take_back(self));
+	for (n = 1; n <= 4; n++) {
+		EXPECT_EQ(0, move_first(self, n));
+		fail_nth(nth, 1);
+		EXPECT_EQ(0, do_ioctl(self->fd, VIDIOC_QBUF, &buf));
 		failed = has_failed(nth);
-		if (err) {
-			EXPECT_TRUE(failed);
-			EXPECT_EQ(-ENOMEM, err);
-			refused++;
-		}
+		EXPECT_FALSE(failed);
 		ASSERT_EQ(0, stream(self->fd, false));
 	}
-	EXPECT_FALSE(failed);
-	EXPECT_EQ(variant->dma, refused > 0);
 	close(nth);
 	ASSERT_EQ(0, start(self));
 	EXPECT_LE(0, check_stream(self, NR_BUFS));
 	ASSERT_EQ(0, finish(self));
 	EXPECT_EQ(0, take_area(self));
+}
+
+/*
+ * One behind the other, as by malloc(): the page between two of them is of both, a
+ * huge one of all.
+ */
+TEST_F_TIMEOUT(vb2, packed, TEST_SECONDS)
+{
+	size_t pages = NR_BUFS * NR;
+	char *region, *old[NR_BUFS];
+	int b, lost;
+
+	region = self->huge ? map_huge() : map_anon(pages);
+	ASSERT_NE(NULL, region);
+	user_fill(region, pages, 0);
+	for (b = 0; b < NR_BUFS; b++) {
+		old[b] = self->at[b];
+		self->at[b] = region + (b * self->size & -PAGE);
+		self->offset[b] = b * self->size % PAGE;
+	}
+	EXPECT_LT(0, place(self));
+	ASSERT_EQ(0, start(self));
+	for (b = 0; b < NR_BUFS; b++)
+		ASSERT_LE(0, dequeue(self, NULL));
+	/* None of them is in use, so all of them at once. */
+	EXPECT_EQ(0, take_area(self));
+	ASSERT_EQ(0, queue_all(self));
+	ASSERT_EQ(0, start_taker(self));
+	lost = check_stream(self, FRAMES);
+	stop_taker(self);
+	ASSERT_LE(0, lost);
+	TH_LOG("%d frames lost, %d of %d allocations failed", lost, self->failed, self->rounds);
+	ASSERT_EQ(0, finish(self));
+	EXPECT_EQ(0, take_area(self));
+	ASSERT_EQ(0, request_bufs(self->fd, 0, V4L2_MEMORY_USERPTR));
+	munmap(region, self->huge ? HUGE : pages * PAGE);
+	for (b = 0; b < NR_BUFS; b++) {
+		self->at[b] = old[b];
+		self->offset[b] = b % 2 * 256;
+	}
+}
+
+struct waiter {
+	struct _test_data_vb2 *self;
+	pthread_t thread;
+	int err;
+};
+
+static void *place_first(void *arg)
+{
+	struct waiter *waiter = arg;
+
+	waiter->err = move_first(waiter->self, 0);
+	return NULL;
+}
+
+static void *queue_first(void *arg)
+{
+	struct waiter *waiter = arg;
+	struct v4l2_buffer buf = user_buffer(waiter->self, 0);
+
+	waiter->err = do_ioctl(waiter->self->fd, VIDIOC_QBUF, &buf);
+	return NULL;
+}
+
+static void no_restart(int sig)
+{
+}
+
+/* Is the move that the other owner keeps waiting still under way? */
+static bool is_waiting(int device, int id)
+{
+	return dev_count(device, id).open;
+}
+
+static bool begins_to_wait(int device, int id)
+{
+	int tries;
+
+	for (tries = 100; !is_waiting(device, id) && tries; tries--)
+		sleep_ms(10);
+	/* For the owners that are asked after that one. */
+	sleep_ms(20);
+	return is_waiting(device, id);
+}
+
+/*
+ * A move that stands still in the middle, for the sake of another owner of a page:
+ * DQBUF does not care, and QBUF waits as long as there is no signal.
+ */
+TEST_F_TIMEOUT(vb2, waits, TEST_SECONDS)
+{
+	struct sigaction action = { .sa_handler = no_restart };
+	struct waiter mover = { .self = self }, queuer = { .self = self };
+	bool dequeued = false, interrupted = false;
+	char why[64] = "";
+	int b, id, attempt, device = device_open(why, sizeof(why));
+	struct v4l2_buffer buf;
+
+	if (device < 0)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	for (attempt = 0; !(dequeued && interrupted) && attempt < 20; attempt++) {
+		ASSERT_EQ(0, start(self));
+		for (b = 0; b < NR_BUFS; b++)
+			while (!is_done(self, b))
+				sleep_ms(20);
+		id = dev_pin_range(device, TEST_PINPAGE_USER, self->at[0], 1, 0, 0);
+		ASSERT_LE(0, id);
+		ASSERT_EQ(0, dev_policy(device, (struct test_pinpage_policy) {
+			.id = id, .hold = 1 }));
+		ASSERT_EQ(0, pthread_create(&mover.thread, NULL, place_first, &mover));
+		if (begins_to_wait(device, id)) {
+			fcntl(self->fd, F_SETFL, O_NONBLOCK);
+			EXPECT_EQ(0, dequeue(self, NULL));
+			dequeued |= is_waiting(device, id);
+			fcntl(self->fd, F_SETFL, 0);
+			ASSERT_EQ(0, pthread_create(&queuer.thread, NULL, queue_first, &queuer));
+			sleep_ms(100);
+			pthread_kill(queuer.thread, SIGUSR1);
+			pthread_join(queuer.thread, NULL);
+			if (queuer.err) {
+				EXPECT_EQ(-EINTR, queuer.err);
+				interrupted |= is_waiting(device, id);
+				/* As it was: with us, and to be queued. */
+				buf = user_buffer(self, 0);
+				EXPECT_EQ(0, do_ioctl(self->fd, VIDIOC_QUERYBUF, &buf));
+				EXPECT_FALSE(buf.flags & V4L2_BUF_FLAG_QUEUED);
+				EXPECT_EQ(0, queue(self, 0));
+			}
+		}
+		ASSERT_EQ(0, dev_policy(device, (struct test_pinpage_policy) { .id = id }));
+		pthread_join(mover.thread, NULL);
+		ASSERT_EQ(0, dev_unpin(device, id));
+		ASSERT_EQ(0, stream(self->fd, false));
+		ASSERT_EQ(0, request_bufs(self->fd, 0, V4L2_MEMORY_USERPTR));
+	}
+	EXPECT_TRUE(dequeued);
+	EXPECT_TRUE(interrupted);
+	close(device);
 }
 
 /* Buffers go in the middle of moves: by REQBUFS, and with the process. */
@@ -668,6 +876,56 @@ TEST_F_TIMEOUT(vb2, release, TEST_SECONDS)
 	EXPECT_LE(0, check_stream(self, NR_BUFS));
 	ASSERT_EQ(0, finish(self));
 	EXPECT_EQ(0, take_area(self));
+}
+
+/* A driver that has not said that its buffers may move: pinned, and out of the area. */
+TEST(other_driver)
+{
+	struct v4l2_requestbuffers req = {
+		.count = 1, .type = V4L2_BUF_TYPE_VIDEO_OUTPUT, .memory = V4L2_MEMORY_USERPTR,
+	};
+	struct v4l2_buffer buf = { .type = V4L2_BUF_TYPE_VIDEO_OUTPUT };
+	int contig = contig_open(), fd = -1, i;
+	struct cma cma;
+	char path[32];
+	size_t pages;
+	char *at;
+
+	if (contig < 0 || !find_cma(&cma))
+		SKIP(return, "no CMA area, or no /dev/cma_test");
+	system("modprobe -q vim2m >/dev/null 2>&1");
+	for (i = 0; fd < 0 && i < 64; i++) {
+		struct v4l2_capability cap = {};
+
+		snprintf(path, sizeof(path), "/dev/video%d", i);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd >= 0 && (ioctl(fd, VIDIOC_QUERYCAP, &cap) ||
+				strcmp((char *)cap.driver, "vim2m"))) {
+			close(fd);
+			fd = -1;
+		}
+	}
+	if (fd < 0)
+		SKIP(return, "no vim2m");
+	ASSERT_EQ(0, do_ioctl(fd, VIDIOC_REQBUFS, &req));
+	ASSERT_EQ(0, do_ioctl(fd, VIDIOC_QUERYBUF, &buf));
+	pages = (buf.length + PAGE - 1) / PAGE;
+	at = map_anon(pages);
+	ASSERT_NE(NULL, at);
+	user_fill(at, pages, 1);
+	for (i = 0; i < PLACED; i++)
+		EXPECT_EQ(0, contig_place(contig, at + i * PAGE, cma.base + i));
+	buf.memory = V4L2_MEMORY_USERPTR;
+	buf.m.userptr = (uintptr_t)at;
+	buf.bytesused = buf.length;
+	ASSERT_EQ(0, do_ioctl(fd, VIDIOC_QBUF, &buf));
+	for (i = 0; i < PLACED; i++)
+		EXPECT_FALSE(in_cma(&cma, user_pfn(at + i * PAGE)));
+	EXPECT_FALSE(page_flag(user_pfn(at), KPF_PINPAGE));
+	EXPECT_EQ(0, user_check(at, pages, 1));
+	close(fd);
+	munmap(at, pages * PAGE);
+	close(contig);
 }
 
 TEST_HARNESS_MAIN

@@ -85,12 +85,18 @@ static struct pinpage_set *next_due(unsigned long began)
 		found = set;
 		break;
 	}
-	if (found) {
-		found->evicting = true;
+	if (found)
 		list_move_tail(&found->evict, &evict_list);
-	}
 	spin_unlock(&evict_lock);
 	return found;
+}
+
+/* Pages of @set have to go: it will not do for it to agree meanwhile. */
+static void set_evicting(struct pinpage_set *set)
+{
+	spin_lock(&evict_lock);
+	set->evicting = true;
+	spin_unlock(&evict_lock);
 }
 
 /* Isolate the folio of @slot, unless it may stay where it is. */
@@ -165,11 +171,18 @@ static void forget_set(struct pinpage_set *set)
 	atomic_long_inc(&set->system->nr_evicted);
 }
 
+/* Nothing of @set could be isolated: is it because nothing has to go? */
 static void finish_set(struct pinpage_set *set)
 {
 	struct pinpage_batch *nobody = pinpage_no_batch();
 	ktime_t when = 0;
 
+	/* Its pages have been in nobody's way: it can be asked as ever. */
+	if (!set->evicting) {
+		if (may_stay(set))
+			pinpage_evict_not(set, true);
+		return;
+	}
 	if (pinpage_pause_open(set, nobody, &when))
 		return;
 	if (may_stay(set))
@@ -205,6 +218,8 @@ static void evict_sets(struct work_struct *work)
 			set_not_due(set);
 		if (list_empty(&folios))
 			finish_set(set);
+		else
+			set_evicting(set);
 		pinpage_set_put(set);
 		move_out(&folios);
 		cond_resched();

@@ -140,7 +140,8 @@ static inline bool test_check_new(struct test_owner *owner,
 			   folio_page_idx(page_folio(item->page), item->page));
 	test_breach(owner, folio_test_pinpage(folio));
 	test_breach(owner, owner->set.limit &&
-			   page_to_phys(item->new) > owner->set.limit);
+			   PFN_PHYS(page_to_pfn(item->new)) >
+			   owner->set.limit);
 	return true;
 }
 

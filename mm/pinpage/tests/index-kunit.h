@@ -410,7 +410,7 @@ static void index_test_mixed(struct kunit *test)
 	struct index_set *kernel = index_add(test, pages + 250, 10);
 
 	index_expect_refused(test, index_new(test, pages, 300, 0), -EINVAL);
-	index_expect_refused(test, index_new(test, pages, 300, PINPAGE_GET),
+	index_expect_refused(test, index_new(test, pages, 300, PINPAGE_FOLIO),
 			     -EINVAL);
 	KUNIT_EXPECT_EQ(test, index_flagged(pages, 300), 10);
 	KUNIT_EXPECT_EQ(test, index_lost(kernel), 0);

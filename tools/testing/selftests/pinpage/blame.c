@@ -272,6 +272,64 @@ TEST_F_TIMEOUT(blame, who_bad_input, TEST_SECONDS)
 	EXPECT_EQ(0, write_text(WHO, " 1   2\n"));
 }
 
+/* What stands in this column of pinpage/systems for that system? */
+static int64_t system_number(const char *system, const char *column)
+{
+	char names[512], numbers[512], *name, *number, *save, *save2;
+	FILE *f = fopen("/sys/kernel/debug/pinpage/systems", "r");
+	int64_t found = -1;
+
+	if (!f || !fgets(names, sizeof(names), f))
+		numbers[0] = 0;
+	while (f && found < 0 && fgets(numbers, sizeof(numbers), f)) {
+		char head[512];
+
+		snprintf(head, sizeof(head), "%s", names);
+		name = strtok_r(head, " \n", &save);
+		number = strtok_r(numbers, " \n", &save2);
+		if (strcmp(number, system))
+			continue;
+		for (; name && number; name = strtok_r(NULL, " \n", &save),
+				       number = strtok_r(NULL, " \n", &save2))
+			if (!strcmp(name, column))
+				found = atoll(number);
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* How long owners have stood still: how often, most of them, almost all, the longest. */
+TEST_F_TIMEOUT(blame, pauses, TEST_SECONDS)
+{
+	int64_t before = system_number("test2", "pauses"), p50, p99, max;
+	struct test_pinpage_counters count;
+	int id, i;
+
+	ASSERT_LE(0, before);
+	id = pin_page(self, TEST_PINPAGE_USER, self->anon + 2 * PAGE, 2);
+	ASSERT_GT(id, 0);
+	for (i = 0; i < 20; i++) {
+		/* One of them is much longer than the others. */
+		ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){
+			.id = id, .complete_ms = i == 10 ? 300 : 0 }));
+		EXPECT_EQ(1, move_patiently(self->anon + 2 * PAGE, 1));
+	}
+	count = dev_count(self->fd, id);
+	EXPECT_EQ(count.completes - count.cancelled,
+		  system_number("test2", "pauses") - before);
+	p50 = system_number("test2", "p50_ns");
+	p99 = system_number("test2", "p99_ns");
+	max = system_number("test2", "max_ns");
+	EXPECT_LT(0, p50);
+	EXPECT_LE(p50, p99);
+	EXPECT_LE(p99, max);
+	EXPECT_GT(300000000, p50);
+	EXPECT_LE(300000000, max);
+	EXPECT_LE(count.longest_ns, max);
+	EXPECT_EQ(-1, system_number("test2", "no_such_column"));
+}
+
 /* The trace says what was asked, and what was said. */
 TEST_F_TIMEOUT(blame, trace, TEST_SECONDS)
 {

@@ -177,6 +177,34 @@ TEST_F_TIMEOUT(patience, others_are_waited_for, TEST_SECONDS)
 	munmap(at, 8 * PAGE);
 }
 
+/*
+ * They refuse for longer than is allowed, but where long-term pins may be: when they
+ * agree at last they move, and nobody has made ordinary pins of them.
+ */
+TEST_F_TIMEOUT(patience, not_evicted, TEST_SECONDS)
+{
+	int i;
+
+	self->evict_ms = read_number(EVICT);
+	ASSERT_LE(0, self->evict_ms);
+	/* Out of CMA, and of ZONE_MOVABLE. */
+	for (i = 0; i < self->nr; i++) {
+		int id = dev_pin_range(self->fd, TEST_PINPAGE_LONGTERM, page_of(self, i), 1, 0, 0);
+
+		ASSERT_GT(id, 0);
+		ASSERT_EQ(0, dev_unpin(self->fd, id));
+	}
+	ASSERT_EQ(0, write_text(EVICT, "100"));
+	obey(_metadata, self, (struct test_pinpage_policy){
+		.refusals = 1000000, .refusal = -EBUSY });
+	for (i = 0; i < self->nr; i++)
+		EXPECT_EQ(0, move_away(page_of(self, i), 1));
+	sleep_ms(3000);
+	obey(_metadata, self, (struct test_pinpage_policy){});
+	for (i = 0; i < self->nr; i++)
+		EXPECT_EQ(1, move_away(page_of(self, i), 1));
+}
+
 /* Into a range of CMA that is as large as them, and a power of two. */
 static size_t place_all(struct __test_metadata *_metadata, struct _test_data_patience *self)
 {

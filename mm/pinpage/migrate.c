@@ -420,6 +420,12 @@ static struct pinned_owner *find_owner(struct pinpage_batch *batch,
 	return NULL;
 }
 
+/* Would @set be waited for, if it took its time? */
+static bool is_patient(struct pinpage_batch *batch, struct pinpage_set *set)
+{
+	return batch->mig->reason == MR_LONGTERM_PIN || pinpage_worth_waiting(set);
+}
+
 /* Open the pause of @set for this batch: 0, -EBUSY or -EALREADY. */
 static int open_owner(struct pinpage_batch *batch, struct pinpage_set *set)
 {
@@ -433,6 +439,9 @@ static int open_owner(struct pinpage_batch *batch, struct pinpage_set *set)
 		return -EBUSY;
 	err = pinpage_pause_open(set, batch, &batch->when);
 	if (err) {
+		/* Its rest after a pause in vain is waiting for it as well. */
+		if (!is_patient(batch, set))
+			err = -EBUSY;
 		pinpage_set_put(set);
 		return err;
 	}
@@ -742,8 +751,7 @@ static void ask_owner(struct pinpage_batch *batch, struct pinned_owner *owner)
 	default:
 		owner->state = OWNER_WAITING;
 		owner->limit = ktime_add_ms(ktime_get(), set_timeout(set));
-		owner->patient = batch->mig->reason == MR_LONGTERM_PIN ||
-				 pinpage_worth_waiting(set);
+		owner->patient = is_patient(batch, set);
 		batch->nr_waiting++;
 	}
 }

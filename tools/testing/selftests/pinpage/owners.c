@@ -342,7 +342,7 @@ TEST_F_TIMEOUT(owners, device_waits, TEST_SECONDS)
 	struct one_move m;
 
 	obey(_metadata, self, last, (struct test_pinpage_policy){
-		.complete_ms = 1000 });
+		.complete_ms = 300 });
 	ASSERT_EQ(0, start_move(&m, self->at, NR, 1));
 	ASSERT_TRUE(wait_complete(self->fd, self->id[last], &m));
 	EXPECT_EQ(-EBUSY, dev_access(self->fd, self->id[last], &word, 0, sizeof(word),
@@ -370,7 +370,7 @@ TEST_F_TIMEOUT(owners, unpin_waits, TEST_SECONDS)
 		id = dev_pin_range(self->fd, kinds[i], self->at, NR, 0, 0);
 		ASSERT_GT(id, 0);
 		ASSERT_EQ(0, dev_policy(self->fd, (struct test_pinpage_policy){
-			.id = id, .complete_ms = 1000 }));
+			.id = id, .complete_ms = 300 }));
 		ASSERT_EQ(0, start_move(&m, self->at, NR, 1 - i));
 		ASSERT_TRUE(wait_complete(self->fd, id, &m));
 		/* The driver sees to it that no pause is open afterwards. */

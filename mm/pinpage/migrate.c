@@ -115,7 +115,7 @@ static int grow_array(void **array, size_t nr, size_t size)
 	return 0;
 }
 
-/* Room for so many claims, before there are any. */
+/* Room for so many claims; what is there moves. */
 static int grow_batch(struct pinpage_batch *batch, u32 max)
 {
 	if (grow_array((void **)&batch->claims, max, sizeof(*batch->claims)) ||
@@ -589,9 +589,8 @@ static void claim_folios(struct pinpage_batch *batch, bool nested)
 		if (f->state != FOLIO_TRY || !f->ready)
 			continue;
 		err = f->asks < ASKS ? claim_folio(batch, f, nested) : -EBUSY;
-		/* Where nothing is claimed yet, there may be more room. */
-		if (err == -ENOSPC && !batch->nr_claims)
-			err = grow_batch(batch, 4 * batch->max_claims) ?:
+		while (err == -ENOSPC)
+			err = grow_batch(batch, 2 * batch->max_claims) ?:
 			      claim_folio(batch, f, nested);
 		if (err == -ENODATA)
 			continue;

@@ -488,7 +488,8 @@ static int can_claim(struct pinpage_batch *batch, struct pinned_folio *f,
 	}
 	if (several != nested)
 		return -ENODATA;
-	if (batch->nr_claims + nr > batch->max_claims)
+	/* Pauses may have been opened for a folio that was not claimed after all. */
+	if (max(batch->nr_claims, batch->nr_owners) + nr > batch->max_claims)
 		return -ENOSPC;
 	if (folio_ref_count(f->src) != refs + other_refs(f))
 		return -EAGAIN;

@@ -70,6 +70,20 @@ FIXTURE_VARIANT_ADD(pause, i_mmap_registered) {
 	.hold = TEST_PINPAGE_I_MMAP, .registered = true,
 };
 
+/*
+ * Mappings that come later must not become one with it: for that the rmap lock is
+ * needed, which may be held.
+ */
+static char *map_fenced(size_t pages)
+{
+	char *at = map_anon(pages + 2);
+
+	if (!at || mprotect(at, PAGE, PROT_NONE) ||
+	    mprotect(at + (pages + 1) * PAGE, PAGE, PROT_NONE))
+		return NULL;
+	return at + PAGE;
+}
+
 /* The page between: of what the lock is of, and with an rmap lock of its own. */
 static bool map_stranger(char *at, int hold, int *backing)
 {
@@ -106,7 +120,7 @@ FIXTURE_SETUP(pause)
 	self->fd = device_open(why, sizeof(why));
 	if (self->fd < 0)
 		SKIP(return, "%s", why);
-	self->at = map_anon(ALL);
+	self->at = map_fenced(ALL);
 	ASSERT_NE(NULL, self->at);
 	if (!map_stranger(self->at + STRANGER * PAGE, variant->hold, &self->backing))
 		SKIP(return, "no disk file system");
@@ -136,7 +150,7 @@ FIXTURE_TEARDOWN(pause)
 		EXPECT_EQ(0, dev_unpin(self->fd, ids[i]));
 	}
 	EXPECT_EQ(0, user_check(self->at, ALL, SEED_USER));
-	munmap(self->at, ALL * PAGE);
+	munmap(self->at - PAGE, (ALL + 2) * PAGE);
 	if (self->backing >= 0)
 		close(self->backing);
 	close(self->fd);

@@ -1095,6 +1095,7 @@ int __pinpage_migrate(const struct pinpage_migration *mig)
 {
 	struct pinpage_batch *batch = NULL;
 	struct folio *folio, *next;
+	LIST_HEAD(kernel);
 	LIST_HEAD(pinned);
 	int nr_failed;
 	u32 nr = 0;
@@ -1103,11 +1104,11 @@ int __pinpage_migrate(const struct pinpage_migration *mig)
 		if (!folio_test_pinpage(folio))
 			continue;
 		nr++;
-		if (pinpage_folio_kernel(folio))
-			list_move(&folio->lru, &pinned);
-		else
-			list_move_tail(&folio->lru, &pinned);
+		list_move_tail(&folio->lru, pinpage_folio_kernel(folio) ?
+					    &kernel : &pinned);
 	}
+	/* A driver that wants its page back waits for them. */
+	list_splice(&kernel, &pinned);
 	if (list_empty(&pinned))
 		return 0;
 	if (may_ask(mig->reason))

@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run run-base test test-io test-v4l callers coverage htmldocs kcsan bench-idle bench-move bench-cma bench-io bench-debug bench-heaps defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run run-base test test-io test-v4l callers coverage htmldocs kcsan model bench-idle bench-move bench-cma bench-io bench-debug bench-heaps defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -88,6 +88,11 @@ htmldocs: deps tree
 callers: deps tree
 	@$S/deps callers
 	@$S/callers
+
+#:   make model       the protocol, all its states, by spin; each property broken once; out/model.csv
+model: deps
+	@$S/deps model
+	@$S/model
 
 #:   make kcsan       the tests of races, on a kernel that looks for data races
 kcsan: deps tree

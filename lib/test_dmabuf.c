@@ -680,7 +680,8 @@ static long test_peek_kmap(struct page *page, bool write)
 		kunmap_local(at);
 	} else {
 		memcpy_from_page(&byte, page, 0, 1);
-		OPTIMIZER_HIDE_VAR(byte);
+		/* Or nobody would read it. */
+		barrier_data(&byte);
 	}
 	return byte;
 }

@@ -475,12 +475,18 @@ bool __dma_buf_debug_bad_page(const struct page *page)
 	return refuse_page(page);
 }
 
+/*
+ * All pages of an importer's table are of the window, so a few entries tell. This is
+ * what the exporter's table passes as well, when it is mapped.
+ */
+#define BAD_SG_ENTRIES	8U
+
 bool __dma_buf_debug_bad_sg(struct scatterlist *sgl, unsigned int nents)
 {
 	struct scatterlist *sg;
 	unsigned int i;
 
-	for_each_sg(sgl, sg, nents, i)
+	for_each_sg(sgl, sg, min(nents, BAD_SG_ENTRIES), i)
 		if (refuse_page(sg_page(sg)))
 			return true;
 	return false;

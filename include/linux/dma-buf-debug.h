@@ -104,9 +104,9 @@ static inline bool dma_buf_debug_bad_page(const struct page *page)
 }
 
 /**
- * dma_buf_debug_bad_sg - as dma_buf_debug_bad_page(), for all pages of a list
+ * dma_buf_debug_bad_sg - as dma_buf_debug_bad_page(), for the pages of a list
  * @sgl: the list
- * @nents: its entries
+ * @nents: its entries, of which the first few are looked at
  *
  * Context: Any.
  * Return: true if one of the pages is none that can be mapped.

@@ -51,6 +51,8 @@ struct load {
 	size_t size;
 	char *at;
 	int file;
+	char *filler;
+	size_t filler_size;
 	aio_context_t aio[MAX_WORKERS];
 	pthread_t threads[MAX_WORKERS];
 	unsigned int nr_threads, nr_begun;
@@ -78,17 +80,20 @@ static int write_text(const char *path, const char *text)
 /* Memory for the load, half of which is random: it compresses to as much. */
 static const char *begin_anon(struct load *load)
 {
-	uint64_t state = 1;
-	size_t i, k;
+	uint64_t half[PAGE / 16], state = 1;
+	size_t i;
 
+	for (i = 0; i < PAGE / 16; i++)
+		half[i] = rnd(&state, ~0UL);
 	load->at = mmap(NULL, load->size, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (load->at == MAP_FAILED)
 		return "mmap";
 	madvise(load->at, load->size, MADV_NOHUGEPAGE);
-	for (i = 0; i < load->size; i += PAGE)
-		for (k = 0; k < PAGE / 2; k += 8)
-			*(uint64_t *)(load->at + i + k) = rnd(&state, ~0UL);
+	for (i = 0; i < load->size; i += PAGE) {
+		half[0] = i;
+		memcpy(load->at + i, half, sizeof(half));
+	}
 	return NULL;
 }
 
@@ -424,6 +429,36 @@ static bool begin_workers(struct load *load)
 	return true;
 }
 
+static size_t meminfo(const char *name)
+{
+	size_t kib = 0;
+	char line[128];
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, strlen(name)))
+			kib = strtoul(line + strlen(name) + 1, NULL, 10);
+	if (f)
+		fclose(f);
+	return kib * 1024;
+}
+
+/*
+ * Movable pages come from areas when these have more than half of what is free:
+ * use the rest up to there.
+ */
+static bool fill_memory(struct load *load)
+{
+	size_t all = meminfo("MemFree"), areas = meminfo("CmaFree");
+
+	if (all < 2 * areas)
+		return true;
+	load->filler_size = all - 2 * areas + 16 * MIB;
+	load->filler = mmap(NULL, load->filler_size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	return load->filler != MAP_FAILED;
+}
+
 FIXTURE(loads) {
 	struct area area;
 	struct load load;
@@ -463,6 +498,7 @@ FIXTURE_SETUP(loads)
 	self->load.kind = &kinds[variant->kind];
 	/* As much as the area: half of it will be there. */
 	self->load.size = self->area.info.count * PAGE / 2 / (2 * MIB) * (2 * MIB);
+	ASSERT_TRUE(fill_memory(&self->load));
 	self->begun = true;
 	why = self->load.kind->begin(&self->load);
 	if (why)
@@ -477,6 +513,8 @@ FIXTURE_TEARDOWN(loads)
 		return;
 	end_workers(&self->load);
 	self->load.kind->end(&self->load);
+	if (self->load.filler)
+		munmap(self->load.filler, self->load.filler_size);
 	EXPECT_EQ(0, release(&self->area, 0));
 	area_close(&self->area);
 }

@@ -147,8 +147,8 @@ TEST_F_TIMEOUT(patience, does_not_add_up, TEST_SECONDS)
 		}
 		count = dev_count(self->fd, self->good);
 		EXPECT_EQ((2 * call - 1) * GOOD, count.moved);
-		EXPECT_GT(PATIENT_MS / 4 * MS, count.longest_ns);
-		EXPECT_GT(PATIENT_MS / 2 * MS, count.waited_ns);
+		/* It has not stood still for as long as the others were waited for. */
+		EXPECT_GT(PATIENT_MS * MS, count.waited_ns);
 		EXPECT_EQ(GOOD, move_to(0, self->at + self->nr / 2 * PAGE, GOOD, 0));
 	}
 }

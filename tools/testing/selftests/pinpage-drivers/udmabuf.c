@@ -383,6 +383,7 @@ TEST_F_TIMEOUT(udmabuf, fence, TEST_SECONDS)
 	struct mover m;
 	__u32 one = 1;
 
+	ASSERT_EQ(NR, move_patiently(self->at, NR));
 	timeline = add_fence(self->buf);
 	if (timeline < 0)
 		SKIP(return, "sw_sync: %s", strerror(-timeline));
@@ -410,6 +411,7 @@ TEST_F_TIMEOUT(udmabuf, fence_of_importer, TEST_SECONDS)
 
 	if (self->importer < 0)
 		SKIP(return, "no test_dmabuf");
+	ASSERT_EQ(NR, move_patiently(self->at, NR));
 	id = attach(self->importer, self->buf, TEST_DMABUF_ATTACH_DYNAMIC);
 	ASSERT_LT(0, id);
 	mapping = map(self->importer, id);
@@ -636,6 +638,8 @@ FIXTURE_SETUP(content)
 	}
 	self->id = attach(self->b.importer, self->b.buf, variant->flags);
 	ASSERT_LT(0, self->id);
+	/* All on one node. */
+	ASSERT_EQ(NR, move_patiently(self->b.at, NR));
 	ASSERT_EQ(0, cpu_fill(&self->b, SEED_USER));
 }
 

@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run run-base test test-io test-v4l callers coverage htmldocs kcsan bench-idle bench-move bench-cma bench-io bench-debug bench-heaps defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run run-base test test-io test-v4l callers coverage htmldocs kcsan model mutate faults workloads lab lab-check bench-idle bench-move bench-cma bench-io bench-debug bench-heaps defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -73,6 +73,11 @@ test-v4l: guest-plain
 	@$S/deps v4l
 	@$S/v4l
 
+#:   make workloads   stress-ng, selftests of mm and memfd, fio, trinity; base and patched kernel
+workloads: guest-plain
+	@$S/deps workloads
+	@$S/workloads
+
 #:
 #: More tests:
 #:   make coverage    how many lines of mm/pinpage the tests run; out/coverage.csv
@@ -88,6 +93,20 @@ htmldocs: deps tree
 callers: deps tree
 	@$S/deps callers
 	@$S/callers
+
+#:   make model       the protocol, all its states, by spin; each property broken once; out/model.csv
+model: deps
+	@$S/deps model
+	@$S/model
+
+#:   make mutate FILE=mm/cma_search.c [COUNT=40 SEED=1]
+#:                    breaks one line of it at a time; what does no KUnit test notice?
+mutate: deps tree
+	@$S/mutate "$(FILE)" $(or $(COUNT),40) $(or $(SEED),1)
+
+#:   make faults      faults of the base that the first patches mend, on both kernels
+faults: deps tree
+	@$S/faults
 
 #:   make kcsan       the tests of races, on a kernel that looks for data races
 kcsan: deps tree
@@ -115,6 +134,17 @@ fold:
 
 bisect: tree
 	@$S/bisect
+
+#:
+#: For labs:
+#:   make lab         kernel, modules, kselftests, initramfs, a LAVA job, a list of tests: out/lab/
+#:   make lab-check   that job, by LAVA's own dispatcher
+lab: guest-plain
+	@$S/lab
+
+lab-check: lab
+	@$S/deps lab
+	@$S/lab check
 
 #:
 #: Kernels:

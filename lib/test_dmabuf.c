@@ -3,10 +3,10 @@
  * /dev/dmabuf_test: an exporter of dma-bufs, and a bad importer.
  *
  * The exporter hands out its own tables, in the ways that exporters do, and
- * checks that it knows them again. The importer is one of two platform devices.
- * It does DMA, that is, it reads and writes by the DMA addresses; and on demand
- * it does what no importer may: it looks at the struct pages. What userspace asks
- * for is in test_dmabuf_uapi.h.
+ * checks that it knows them again. The importer is one of two devices. It does
+ * DMA, that is, it reads and writes by the DMA addresses, through the IOMMU if
+ * there is one; and on demand it does what no importer may: it looks at the
+ * struct pages. What userspace asks for is in test_dmabuf_uapi.h.
  *
  * Locking: file->lock protects the ids, and is taken outside of any dma_resv. It
  * is not held while the importer misbehaves, since that ends the task.
@@ -18,11 +18,14 @@
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/io.h>
+#include <linux/iommu.h>
 #include <linux/iosys-map.h>
 #include <linux/ktime.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/pgtable.h>
 #include <linux/platform_device.h>
 #include <linux/scatterlist.h>
 #include <linux/sched/signal.h>
@@ -34,7 +37,7 @@
 
 #include "test_dmabuf_uapi.h"
 
-static struct platform_device *test_devices[TEST_DMABUF_DEVICES];
+static struct device *test_devices[TEST_DMABUF_DEVICES];
 
 /* The exporter */
 
@@ -441,6 +444,7 @@ struct test_file {
 	struct xarray maps;
 	struct dma_buf *vmapped;
 	struct iosys_map vmap;
+	struct page *kept;
 };
 
 struct test_mapping {
@@ -474,8 +478,8 @@ static long test_do_attach(struct test_file *file,
 	dmabuf = dma_buf_get(arg->fd);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
-	attach = dma_buf_dynamic_attach(dmabuf, &test_devices[arg->device]->dev,
-					ops, file);
+	attach = dma_buf_dynamic_attach(dmabuf, test_devices[arg->device], ops,
+					file);
 	if (IS_ERR(attach)) {
 		dma_buf_put(dmabuf);
 		return PTR_ERR(attach);
@@ -583,19 +587,30 @@ static long test_entry(struct test_file *file, struct test_dmabuf_entry *arg)
 	return -EINVAL;
 }
 
+/* Where the device gets to by this address. */
+static phys_addr_t test_translate(struct device *dev, dma_addr_t addr)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	return domain ? iommu_iova_to_phys(domain, addr) :
+			dma_to_phys(dev, addr);
+}
+
 /* One page or less of DMA. */
 static int test_dma(struct test_mapping *map, dma_addr_t addr, void __user *data,
 		    size_t length, bool write)
 {
-	phys_addr_t phys = dma_to_phys(map->attach->dev, addr);
-	void *memory = phys_to_virt(phys);
+	phys_addr_t phys = test_translate(map->attach->dev, addr);
+	unsigned long left;
+	void *memory;
 
-	if (!pfn_valid(PHYS_PFN(phys)))
+	if (!phys || !pfn_valid(PHYS_PFN(phys)))
 		return -EIO;
-	if (write ? copy_from_user(memory, data, length) :
-		    copy_to_user(data, memory, length))
-		return -EFAULT;
-	return 0;
+	memory = kmap_local_page(pfn_to_page(PHYS_PFN(phys))) + offset_in_page(phys);
+	left = write ? copy_from_user(memory, data, length) :
+		       copy_to_user(data, memory, length);
+	kunmap_local(memory);
+	return left ? -EFAULT : 0;
 }
 
 static long test_access(struct test_file *file, struct test_dmabuf_access *arg)
@@ -665,6 +680,8 @@ static long test_peek_kmap(struct page *page, bool write)
 		kunmap_local(at);
 	} else {
 		memcpy_from_page(&byte, page, 0, 1);
+		/* Or nobody would read it. */
+		barrier_data(&byte);
 	}
 	return byte;
 }
@@ -706,18 +723,74 @@ static long test_peek_memremap(phys_addr_t phys)
 }
 
 /* For the other device: a table is mapped for one. */
+static struct device *test_other_device(struct test_mapping *map)
+{
+	if (map->attach->dev == test_devices[0])
+		return test_devices[1];
+	return test_devices[0];
+}
+
 static long test_peek_dma_map(struct test_mapping *map, struct page *page)
 {
-	struct device *dev = &test_devices[0]->dev;
+	struct device *dev = test_other_device(map);
 	dma_addr_t addr;
 
-	if (dev == map->attach->dev)
-		dev = &test_devices[1]->dev;
 	addr = dma_map_page(dev, page, 0, PAGE_SIZE, DMA_TO_DEVICE);
 	if (dma_mapping_error(dev, addr))
 		return -ENOMEM;
 	dma_unmap_page(dev, addr, PAGE_SIZE, DMA_TO_DEVICE);
 	return 0;
+}
+
+static long test_peek_dma_sg(struct test_mapping *map)
+{
+	struct device *dev = test_other_device(map);
+	struct scatterlist sg;
+	struct sg_table sgt = { .sgl = &sg, .orig_nents = 1 };
+	long ret;
+
+	sg_init_table(&sg, 1);
+	sg_set_page(&sg, sg_page(map->sgt->sgl), PAGE_SIZE, 0);
+	ret = dma_map_sgtable(dev, &sgt, DMA_TO_DEVICE, 0);
+	if (!ret)
+		dma_unmap_sgtable(dev, &sgt, DMA_TO_DEVICE, 0);
+	return ret;
+}
+
+static long test_peek_dma_resource(struct test_mapping *map, phys_addr_t phys)
+{
+	struct device *dev = test_other_device(map);
+	dma_addr_t addr;
+
+	addr = dma_map_resource(dev, phys, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	if (dma_mapping_error(dev, addr))
+		return -ENOMEM;
+	dma_unmap_resource(dev, addr, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	return 0;
+}
+
+/* As drivers do that have a domain of their own. */
+static long test_peek_iommu(struct test_mapping *map, bool by_table)
+{
+	const unsigned long iova = SZ_16M;
+	struct scatterlist *sg = map->sgt->sgl;
+	struct iommu_domain *domain;
+	ssize_t ret;
+
+	if (!device_iommu_mapped(map->attach->dev))
+		return -ENODEV;
+	domain = iommu_paging_domain_alloc(map->attach->dev);
+	if (IS_ERR(domain))
+		return PTR_ERR(domain);
+	if (by_table)
+		ret = iommu_map_sgtable(domain, iova, map->sgt, IOMMU_READ);
+	else
+		ret = iommu_map(domain, iova, sg_phys(sg), sg->length,
+				IOMMU_READ, GFP_KERNEL);
+	if (ret >= 0)
+		iommu_unmap(domain, iova, by_table ? ret : sg->length);
+	iommu_domain_free(domain);
+	return min(ret, 0);
 }
 
 /* Run without any lock, since many a way ends the task. */
@@ -766,6 +839,14 @@ static long test_peek_way(struct test_mapping *map, struct scatterlist *sg,
 		return copy_from_kernel_nofault(&byte, page_address(page), 1);
 	case TEST_DMABUF_PFN_VALID:
 		return pfn_valid(page_to_pfn(page)) ? 0 : -ENOENT;
+	case TEST_DMABUF_DMA_SG:
+		return test_peek_dma_sg(map);
+	case TEST_DMABUF_DMA_RESOURCE:
+		return test_peek_dma_resource(map, sg_phys(sg));
+	case TEST_DMABUF_IOMMU_SG:
+		return test_peek_iommu(map, true);
+	case TEST_DMABUF_IOMMU_PHYS:
+		return test_peek_iommu(map, false);
 	}
 	return -EINVAL;
 }
@@ -778,6 +859,8 @@ static long test_peek(struct test_file *file, const struct test_dmabuf_peek *arg
 
 	if (arg->way >= TEST_DMABUF_NR_WAYS)
 		return -EINVAL;
+	if (arg->way == TEST_DMABUF_KEPT)
+		return file->kept ? READ_ONCE(file->kept->flags) & 0 : -ENOENT;
 	mutex_lock(&file->lock);
 	map = xa_load(&file->maps, arg->map);
 	if (!map) {
@@ -785,6 +868,11 @@ static long test_peek(struct test_file *file, const struct test_dmabuf_peek *arg
 		return -ENOENT;
 	}
 	sg = *map->sgt->sgl;
+	if (arg->way == TEST_DMABUF_KEEP) {
+		file->kept = sg_page(&sg);
+		mutex_unlock(&file->lock);
+		return 0;
+	}
 	if (arg->way == TEST_DMABUF_STALE)
 		test_do_unmap(file, arg->map);
 	mutex_unlock(&file->lock);
@@ -838,9 +926,75 @@ static long test_clear(struct test_dmabuf_clear *arg)
 	return 0;
 }
 
+#ifdef CONFIG_X86_64
+
+/* In the direct map, and more than a processor without 5 levels can address */
+#define TEST_BAD_BIT	BIT_ULL(44)
+
+static u64 *test_entry_of(unsigned long at, unsigned int level)
+{
+	pgd_t *pgd = pgd_offset(current->mm, at);
+	p4d_t *p4d;
+	pud_t *pud;
+	pmd_t *pmd;
+
+	if (pgd_none(*pgd))
+		return NULL;
+	p4d = p4d_offset(pgd, at);
+	if (p4d_none(*p4d))
+		return NULL;
+	pud = pud_offset(p4d, at);
+	if (level == 3 || pud_none(*pud))
+		return (u64 *)pud;
+	pmd = pmd_offset(pud, at);
+	if (level == 2 || pmd_none(*pmd))
+		return (u64 *)pmd;
+	return (u64 *)pte_offset_kernel(pmd, at);
+}
+
+static long test_corrupt(struct test_dmabuf_corrupt *arg)
+{
+	u64 *entry;
+
+	if (arg->level < 1 || arg->level > 3 || arg->at >= TASK_SIZE)
+		return -EINVAL;
+	if (boot_cpu_data.x86_phys_bits > 44)
+		return -EOPNOTSUPP;
+	mmap_write_lock(current->mm);
+	entry = test_entry_of(arg->at, arg->level);
+	if (entry && arg->restore) {
+		WRITE_ONCE(*entry, arg->saved);
+	} else if (entry) {
+		arg->saved = READ_ONCE(*entry);
+		WRITE_ONCE(*entry, arg->saved | TEST_BAD_BIT);
+	}
+	mmap_write_unlock(current->mm);
+	return entry ? 0 : -ENOENT;
+}
+
+#else
+
+static long test_corrupt(struct test_dmabuf_corrupt *arg)
+{
+	return -EOPNOTSUPP;
+}
+
+#endif
+
+static long test_device(struct test_dmabuf_device *arg)
+{
+	if (arg->device >= TEST_DMABUF_DEVICES)
+		return -EINVAL;
+	strscpy(arg->name, dev_name(test_devices[arg->device]));
+	arg->iommu = !!iommu_get_domain_for_dev(test_devices[arg->device]);
+	return 0;
+}
+
 /* /dev/dmabuf_test */
 
 union test_arg {
+	struct test_dmabuf_corrupt corrupt;
+	struct test_dmabuf_device device;
 	struct test_dmabuf_export export;
 	struct test_dmabuf_state state;
 	struct test_dmabuf_attach attach;
@@ -905,6 +1059,10 @@ static long test_command(struct test_file *file, unsigned int cmd,
 		return test_bench(file, &arg->bench);
 	case TEST_DMABUF_CLEAR:
 		return test_clear(&arg->clear);
+	case TEST_DMABUF_CORRUPT:
+		return test_corrupt(&arg->corrupt);
+	case TEST_DMABUF_DEVICE:
+		return test_device(&arg->device);
 	case TEST_DMABUF_MAP_KERNEL:
 		return test_vmap(file, arg->id);
 	}
@@ -995,10 +1153,15 @@ static struct miscdevice test_misc = {
 	.mode = 0600,
 };
 
+static int test_setup_dma(struct device *dev)
+{
+	dma_set_max_seg_size(dev, UINT_MAX);
+	return dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64));
+}
+
 static int test_probe(struct platform_device *pdev)
 {
-	dma_set_max_seg_size(&pdev->dev, UINT_MAX);
-	return dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	return test_setup_dma(&pdev->dev);
 }
 
 static struct platform_driver test_driver = {
@@ -1006,12 +1169,14 @@ static struct platform_driver test_driver = {
 	.driver = { .name = "dmabuf_test" },
 };
 
+static struct platform_device *test_pretended[TEST_DMABUF_DEVICES];
+
 static void test_remove_devices(void)
 {
 	int i;
 
-	for (i = 0; i < TEST_DMABUF_DEVICES && test_devices[i]; i++)
-		platform_device_unregister(test_devices[i]);
+	for (i = 0; i < TEST_DMABUF_DEVICES && test_pretended[i]; i++)
+		platform_device_unregister(test_pretended[i]);
 }
 
 static int test_add_devices(void)
@@ -1026,10 +1191,64 @@ static int test_add_devices(void)
 			test_remove_devices();
 			return PTR_ERR(pdev);
 		}
-		test_devices[i] = pdev;
+		test_pretended[i] = pdev;
+		test_devices[i] = &pdev->dev;
 	}
 	return 0;
 }
+
+#ifdef CONFIG_PCI
+
+/* Devices that nobody needs, behind whatever real ones are behind */
+static const struct pci_device_id test_pci_ids[] = {
+	{ PCI_DEVICE(0x1234, 0x11e8) },	/* edu */
+	{ PCI_DEVICE(0x1b36, 0x0005) },	/* pci-testdev */
+	{}
+};
+
+static struct device *test_pci_devices[TEST_DMABUF_DEVICES];
+static unsigned int test_nr_pci_devices;
+
+static int test_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	if (test_nr_pci_devices == TEST_DMABUF_DEVICES)
+		return -ENODEV;
+	test_pci_devices[test_nr_pci_devices++] = &pdev->dev;
+	return test_setup_dma(&pdev->dev);
+}
+
+static struct pci_driver test_pci_driver = {
+	.name = "dmabuf_test",
+	.id_table = test_pci_ids,
+	.probe = test_pci_probe,
+};
+
+static int test_add_pci_devices(void)
+{
+	int ret = pci_register_driver(&test_pci_driver);
+
+	if (!ret && test_nr_pci_devices == TEST_DMABUF_DEVICES)
+		memcpy(test_devices, test_pci_devices, sizeof(test_devices));
+	return ret;
+}
+
+static void test_remove_pci_devices(void)
+{
+	pci_unregister_driver(&test_pci_driver);
+}
+
+#else
+
+static int test_add_pci_devices(void)
+{
+	return 0;
+}
+
+static void test_remove_pci_devices(void)
+{
+}
+
+#endif
 
 static int __init test_dmabuf_init(void)
 {
@@ -1040,11 +1259,16 @@ static int __init test_dmabuf_init(void)
 	ret = test_add_devices();
 	if (ret)
 		goto driver;
-	ret = misc_register(&test_misc);
+	ret = test_add_pci_devices();
 	if (ret)
 		goto devices;
+	ret = misc_register(&test_misc);
+	if (ret)
+		goto pci_devices;
 	return 0;
 
+pci_devices:
+	test_remove_pci_devices();
 devices:
 	test_remove_devices();
 driver:
@@ -1056,6 +1280,7 @@ module_init(test_dmabuf_init);
 static void __exit test_dmabuf_exit(void)
 {
 	misc_deregister(&test_misc);
+	test_remove_pci_devices();
 	test_remove_devices();
 	platform_driver_unregister(&test_driver);
 }

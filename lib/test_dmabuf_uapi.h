@@ -3,9 +3,10 @@
  * The interface of /dev/dmabuf_test, for the selftests in
  * tools/testing/selftests/dma-buf and for nobody else.
  *
- * The driver exports buffers, and imports any dma-buf as one of two pretended
- * devices, dmabuf_test.0 and dmabuf_test.1. What a file has attached and mapped
- * goes with it. Ids are positive.
+ * The driver exports buffers, and imports any dma-buf as one of two devices: those
+ * of QEMU that are there for such a use (edu, pci-testdev), if there are two, which
+ * may be behind an IOMMU; or else pretended ones, dmabuf_test.0 and dmabuf_test.1.
+ * What a file has attached and mapped goes with it. Ids are positive.
  */
 #ifndef _LIB_TEST_DMABUF_UAPI_H
 #define _LIB_TEST_DMABUF_UAPI_H
@@ -108,6 +109,12 @@ enum test_dmabuf_way {
 	TEST_DMABUF_DMA_MAP,	/* dma_map_page(), for the other device */
 	TEST_DMABUF_NOFAULT,	/* copy_from_kernel_nofault(): -EFAULT */
 	TEST_DMABUF_PFN_VALID,	/* -ENOENT if no such pfn is valid */
+	TEST_DMABUF_DMA_SG,	/* dma_map_sgtable(), for the other device */
+	TEST_DMABUF_DMA_RESOURCE, /* dma_map_resource(sg_phys()), likewise */
+	TEST_DMABUF_IOMMU_SG,	/* iommu_map_sgtable(); -ENODEV without IOMMU */
+	TEST_DMABUF_IOMMU_PHYS,	/* iommu_map(sg_phys()); likewise */
+	TEST_DMABUF_KEEP,	/* keep sg_page() beyond the mapping; 0 */
+	TEST_DMABUF_KEPT,	/* the flags of that one; needs no mapping */
 	TEST_DMABUF_NR_WAYS,
 };
 
@@ -115,6 +122,26 @@ struct test_dmabuf_peek {
 	__u32 map;
 	__u32 way;
 	__u64 data;		/* TO_USER: address of a byte */
+};
+
+/*
+ * Corrupt the page table that maps the address @at of the caller: the entry at a
+ * level, 1 for that of a page, 2 and 3 for those above, leads where no memory is. It
+ * stays in @saved what it was. -EOPNOTSUPP where that can't be done, or where the
+ * processor would not notice. Nothing but a throw-away guest should try this.
+ */
+struct test_dmabuf_corrupt {
+	__u64 at;
+	__u64 saved;
+	__u32 level;
+	__u32 restore;		/* put @saved back */
+};
+
+/* The name of the device @device. */
+struct test_dmabuf_device {
+	__u32 device;
+	__u32 iommu;		/* whether it is behind an IOMMU */
+	char name[48];
 };
 
 /* Map and unmap the attachment @attach @rounds times; gives the time. */
@@ -143,6 +170,8 @@ struct test_dmabuf_clear {
 #define TEST_DMABUF_CLEAR	_IOWR('D', 0x0a, struct test_dmabuf_clear)
 /* Map a dma-buf for the kernel, one for each file; -1: unmap it. */
 #define TEST_DMABUF_MAP_KERNEL _IOW('D', 0x0b, __s32)
+#define TEST_DMABUF_CORRUPT	_IOWR('D', 0x0c, struct test_dmabuf_corrupt)
+#define TEST_DMABUF_DEVICE	_IOWR('D', 0x0d, struct test_dmabuf_device)
 
 /*
  * mmap() of the device maps the pages of a table to userspace: the offset is

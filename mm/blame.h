@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Who stands in the way of contiguous memory: what keeps a page where it is,
- * for messages and debugfs. An answer is a snapshot, and may be wrong the moment
- * after; no page is moved or kept because of it.
+ * for messages, debugfs, and for those who choose a range to empty. An answer is
+ * a snapshot, and may be wrong the moment after.
  */
 #ifndef _MM_BLAME_H
 #define _MM_BLAME_H
@@ -19,7 +19,8 @@ enum page_blame {
 	PAGE_BLAME_LOCKED,	/* someone works on it */
 	PAGE_BLAME_WRITEBACK,	/* on its way to a disk */
 	PAGE_BLAME_REFUSED,	/* as registered, but an owner refused last time */
-	PAGE_BLAME_PINNED,	/* referenced by someone who can't be asked */
+	PAGE_BLAME_REFERENCED,	/* by someone who may let go soon, or not */
+	PAGE_BLAME_PINNED,	/* FOLL_PIN of someone who can't be asked */
 	PAGE_BLAME_UNMOVABLE,	/* of the kernel, or never to be moved */
 	NR_PAGE_BLAMES,
 };
@@ -47,6 +48,8 @@ struct blame {
 
 /* A summary as text: a number and a word or two for each kind of obstacle. */
 #define BLAME_TEXT	256
+/* And the page that was in the way last */
+#define LAST_TEXT	64
 
 enum page_blame page_blame(struct page *page, unsigned long *nr);
 void blame_range(unsigned long start, unsigned long end, struct blame *blame);

@@ -18,11 +18,13 @@
 
 #include "blame.h"
 #include "cma.h"
+#include "contig.h"
 
 /* The tracepoint tells them by number. */
 static_assert(PAGE_BLAME_REGISTERED == 1 && PAGE_BLAME_LOCKED == 2 &&
 	      PAGE_BLAME_WRITEBACK == 3 && PAGE_BLAME_REFUSED == 4 &&
-	      PAGE_BLAME_PINNED == 5 && PAGE_BLAME_UNMOVABLE == 6);
+	      PAGE_BLAME_REFERENCED == 5 && PAGE_BLAME_PINNED == 6 &&
+	      PAGE_BLAME_UNMOVABLE == 7);
 
 static unsigned long free_pages_of(struct cma *cma)
 {
@@ -90,6 +92,24 @@ static void blame_area(struct cma *cma, struct blame *blame, char *text)
 	blame_text(blame, text, BLAME_TEXT);
 }
 
+/*
+ * The area is looked at after the failure. What made it fail may have gone by
+ * then, but is known.
+ */
+static void add_last(const struct contig_ctl *ctl, const struct blame *blame,
+		     char *text, size_t size)
+{
+	const char *what = ctl->why ? page_blame_names[ctl->why] : "busy";
+	size_t len = strlen(text);
+
+	if (ctl->taken)
+		what = "being allocated by others";
+	else if (ctl->why && blame->pages[ctl->why])
+		return;
+	scnprintf(text + len, size - len, "%spfn %#lx was %s", len ? ", " : "",
+		  ctl->blocker, what);
+}
+
 #ifdef CONFIG_CMA_DEBUGFS
 static void remember(struct cma *cma, unsigned long count, int err,
 		     const char *text)
@@ -131,7 +151,7 @@ static void remember(struct cma *cma, unsigned long count, int err,
  * @cma: the area
  * @count: pages that were wanted
  * @err: why there are none
- * @gfp: of the caller; with %__GFP_NOWARN there is no message
+ * @ctl: what was in the way last; with %__GFP_NOWARN there is no message
  *
  * It takes a walk over the area, some 10 ms for 1 GiB, and so is done for those
  * who want to know: for a message, which is rate limited, or a tracepoint that
@@ -140,17 +160,19 @@ static void remember(struct cma *cma, unsigned long count, int err,
  * Context: may sleep.
  */
 void cma_blame_failure(struct cma *cma, unsigned long count, int err,
-		       gfp_t gfp)
+		       const struct contig_ctl *ctl)
 {
 	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL,
 				      DEFAULT_RATELIMIT_BURST);
-	bool warn = !(gfp & __GFP_NOWARN) && __ratelimit(&limit);
-	char text[BLAME_TEXT];
+	bool warn = !(ctl->gfp & __GFP_NOWARN) && __ratelimit(&limit);
+	char text[BLAME_TEXT + LAST_TEXT];
 	struct blame blame;
 
 	if (!warn && !trace_cma_alloc_blame_enabled())
 		return;
 	blame_area(cma, &blame, text);
+	if (err == -EBUSY)
+		add_last(ctl, &blame, text, sizeof(text));
 	remember(cma, count, err, text);
 	trace_cma_alloc_blame(cma->name, count, err, blame.pages, text);
 	if (warn)

@@ -4,7 +4,7 @@
  *
  * For cma_alloc() each chunk is a search of the bitmap, two drains and the
  * isolation of a pageblock, the same one over and over again. Here the area is
- * gone through once, in spans of whole pageblocks: the free chunks of a span
+ * gone through in spans of whole pageblocks: the free chunks of a span
  * are reserved, those that a look can tell not to move are given back, and what
  * is left is emptied and taken while the span is isolated. The caches of pages
  * are drained where the first page in use is met, and stay off.
@@ -23,25 +23,8 @@
 
 #include "internal.h"
 #include "cma.h"
+#include "cma_bulk.h"
 #include "contig.h"
-
-/* A call. */
-struct cma_bulk {
-	struct cma *cma;
-	struct contig_ctl ctl;
-	unsigned long chunk;		/* pages in a chunk */
-	unsigned long step;		/* from one chunk to the next, in pages */
-	unsigned long span;		/* pages */
-	unsigned long base;		/* first pfn of this span */
-	unsigned long nr_chunks;	/* in a span, at most */
-	unsigned long *mine;		/* those of this span that we hold */
-	struct page **pages;
-	unsigned long nr, got;
-	unsigned long busy;		/* a page that may go away by itself */
-	int err;			/* why we could not have some chunk */
-};
-
-#define NOT_BUSY	ULONG_MAX
 
 static unsigned long chunk_pfn(struct cma_bulk *bulk, unsigned long i)
 {
@@ -57,8 +40,10 @@ static bool chunk_inside(struct cma_bulk *bulk, unsigned long i)
 {
 	struct cma *cma = bulk->cma;
 
+	/* Of the last pages there may be less than a bit. */
 	return chunk_pfn(bulk, i) >= cma->base_pfn &&
-	       chunk_end(bulk, i) <= cma->base_pfn + cma->count;
+	       chunk_pfn(bulk, i) + max(bulk->chunk, 1UL << cma->order_per_bit) <=
+	       cma->base_pfn + cma->count;
 }
 
 /*
@@ -77,118 +62,129 @@ static bool next_run(struct cma_bulk *bulk, unsigned long *from,
 	return true;
 }
 
-/* Mark chunks that are free in the bitmap as used, up to what is wanted. */
-static bool reserve_chunks(struct cma_bulk *bulk)
+/* Was something in the way in this chunk before? Then only a doubt helps. */
+static bool chunk_known(struct cma_bulk *bulk, unsigned long i)
 {
-	unsigned long want = bulk->nr - bulk->got, bits, bit, i;
-	struct cma *cma = bulk->cma;
+	unsigned long blocker;
 
-	bits = cma_bitmap_pages_to_bits(cma, bulk->chunk);
-	bitmap_zero(bulk->mine, bulk->nr_chunks);
-	spin_lock_irq(&cma->lock);
-	for (i = 0; i < bulk->nr_chunks && want; i++) {
-		if (!chunk_inside(bulk, i))
-			continue;
-		bit = (chunk_pfn(bulk, i) - cma->base_pfn) >> cma->order_per_bit;
-		if (find_next_bit(cma->bitmap, bit + bits, bit) < bit + bits)
-			continue;
-		bitmap_set(cma->bitmap, bit, bits);
-		__set_bit(i, bulk->mine);
-		want--;
-	}
-	spin_unlock_irq(&cma->lock);
-	return !bitmap_empty(bulk->mine, bulk->nr_chunks);
-}
-
-static void drop_chunk(struct cma_bulk *bulk, unsigned long i, int err)
-{
-	__clear_bit(i, bulk->mine);
-	cma_clear_bitmap(bulk->cma, chunk_pfn(bulk, i), bulk->chunk);
-	bulk->err = err;
-}
-
-static void drop_chunks(struct cma_bulk *bulk, unsigned long from,
-			unsigned long to, int err)
-{
-	unsigned long i;
-
-	for (i = from; i < to; i++)
-		if (test_bit(i, bulk->mine))
-			drop_chunk(bulk, i, err);
-}
-
-/* The chunk, of those from @from to @to, that @pfn is in. */
-static unsigned long chunk_of(struct cma_bulk *bulk, unsigned long pfn,
-			      unsigned long from, unsigned long to)
-{
-	if (pfn < chunk_pfn(bulk, from))
-		return from;
-	return min((pfn - bulk->base) / bulk->step, to - 1);
-}
-
-/* Give back the chunk that ctl->blocker is in; it may be worth to wait for. */
-static void drop_busy(struct cma_bulk *bulk, unsigned long from,
-		      unsigned long to)
-{
-	drop_chunk(bulk, chunk_of(bulk, bulk->ctl.blocker, from, to), -EBUSY);
-	bulk->busy = bulk->ctl.blocker;
-}
-
-/* Give back what a look can tell not to move now. */
-static void scan_run(struct cma_bulk *bulk, unsigned long from,
-		     unsigned long to)
-{
-	unsigned long end = chunk_end(bulk, to - 1), pfn, i;
-
-	while (from < to) {
-		pfn = contig_scan(&bulk->ctl, chunk_pfn(bulk, from), end, false);
-		if (pfn >= end)
-			break;
-		i = chunk_of(bulk, pfn, from, to);
-		drop_chunk(bulk, i, -EBUSY);
-		from = i + 1;
-	}
+	blocker = cma_blockers_last(&bulk->blockers, chunk_pfn(bulk, i),
+				    chunk_end(bulk, i));
+	return blocker != ULONG_MAX &&
+	       !cma_blockers_doubt(&bulk->blockers, blocker);
 }
 
 /*
- * Move out what is in a run of chunks: at one go, and if something is in the
- * way, chunk by chunk without the one that it is in.
+ * Mark chunks as used that are free in the bitmap, from @next on, up to what is
+ * wanted. Returns where to go on.
  */
-static int empty_run(struct cma_bulk *bulk, unsigned long from,
-		     unsigned long to)
+static unsigned long reserve_chunks(struct cma_bulk *bulk, unsigned long next)
 {
-	unsigned long i;
-	int ret;
+	unsigned long want = bulk->nr - bulk->got - bulk->nr_mine, bits, bit;
+	struct cma *cma = bulk->cma;
 
-	ret = contig_empty(&bulk->ctl, chunk_pfn(bulk, from),
-			   chunk_end(bulk, to - 1), MIGRATE_CMA);
-	if (ret != -EBUSY)
-		return ret;
-	drop_busy(bulk, from, to);
-	for (i = from; i < to; i++) {
-		if (!test_bit(i, bulk->mine))
+	bits = cma_bitmap_pages_to_bits(cma, bulk->chunk);
+	spin_lock_irq(&cma->lock);
+	for (; next < bulk->nr_chunks && want; next++) {
+		if (!chunk_inside(bulk, next))
 			continue;
-		ret = contig_empty(&bulk->ctl, chunk_pfn(bulk, i),
-				   chunk_end(bulk, i), MIGRATE_CMA);
-		if (ret == -EBUSY)
-			drop_busy(bulk, i, i + 1);
-		else if (ret)
-			return ret;
+		bit = (chunk_pfn(bulk, next) - cma->base_pfn) >> cma->order_per_bit;
+		if (find_next_bit(cma->bitmap, bit + bits, bit) < bit + bits)
+			continue;
+		if (bulk->blockers.nr && chunk_known(bulk, next)) {
+			bulk->err = -EBUSY;
+			continue;
+		}
+		bitmap_set(cma->bitmap, bit, bits);
+		__set_bit(next, bulk->mine);
+		bulk->nr_mine++;
+		want--;
 	}
-	return 0;
+	spin_unlock_irq(&cma->lock);
+	return next;
 }
 
-/* Pages of a run that is free become ours. */
-static void take_run(struct cma_bulk *bulk, unsigned long from,
-		     unsigned long to)
+/* The chunk is the caller's. */
+void cma_bulk_keep(struct cma_bulk *bulk, unsigned long i)
 {
-	unsigned long start = chunk_pfn(bulk, from), i, j;
-	struct page *page;
-	int ret;
+	bulk->pages[bulk->got++] = pfn_to_page(chunk_pfn(bulk, i));
+	__clear_bit(i, bulk->mine);
+	bulk->nr_mine--;
+}
 
-	ret = contig_take(&bulk->ctl, start, chunk_end(bulk, to - 1));
-	if (ret) {
-		drop_chunks(bulk, from, to, ret);
+static void drop_chunk(struct cma_bulk *bulk, unsigned long i)
+{
+	__clear_bit(i, bulk->mine);
+	bulk->nr_mine--;
+	cma_clear_bitmap(bulk->cma, chunk_pfn(bulk, i), bulk->chunk);
+	bulk->err = -EBUSY;
+}
+
+/* Give back all that is reserved of this span. */
+void cma_bulk_drop_all(struct cma_bulk *bulk)
+{
+	unsigned long i;
+
+	for_each_set_bit(i, bulk->mine, bulk->nr_chunks)
+		drop_chunk(bulk, i);
+}
+
+/* Give back chunk @i, which ctl->blocker is in. */
+void cma_bulk_drop(struct cma_bulk *bulk, struct contig_ctl *ctl,
+		   unsigned long i)
+{
+	unsigned long pfn = clamp(ctl->blocker, chunk_pfn(bulk, i),
+				  chunk_end(bulk, i) - 1);
+
+	drop_chunk(bulk, i);
+	cma_blockers_add(&bulk->blockers, ctl, pfn);
+}
+
+/* Give back what a look can tell not to move now, from chunk @from on. */
+static void look_at_chunks(struct cma_bulk *bulk, struct contig_ctl *ctl,
+			   unsigned long from)
+{
+	unsigned long to, end, i;
+
+	for (; next_run(bulk, &from, &to); from = i) {
+		end = chunk_end(bulk, to - 1);
+		ctl->blocker = bulk->look(ctl, chunk_pfn(bulk, from), end);
+		i = to;
+		if (ctl->blocker >= end)
+			continue;
+		i = (ctl->blocker - bulk->base) / bulk->step;
+		cma_bulk_drop(bulk, ctl, i++);
+	}
+}
+
+/* Reserve chunks of this span that may be had. Returns where to go on. */
+static unsigned long choose_chunks(struct cma_bulk *bulk, struct contig_ctl *ctl,
+				   unsigned long next)
+{
+	unsigned long from;
+
+	do {
+		from = next;
+		next = reserve_chunks(bulk, next);
+		look_at_chunks(bulk, ctl, from);
+	} while (next < bulk->nr_chunks &&
+		 bulk->got + bulk->nr_mine < bulk->nr);
+	return next;
+}
+
+/* A chunk that is in the page allocator becomes ours. */
+static void take_run(struct cma_bulk *bulk, struct contig_ctl *ctl,
+		     unsigned long from, unsigned long to)
+{
+	unsigned long i, j;
+	struct page *page;
+
+	if (contig_take(ctl, chunk_pfn(bulk, from), chunk_end(bulk, to - 1))) {
+		/* Without the one that it has failed for */
+		if (to - from == 1)
+			cma_bulk_drop(bulk, ctl, from);
+		else
+			for (i = from; i < to; i++)
+				take_run(bulk, ctl, i, i + 1);
 		return;
 	}
 	for (i = from; i < to; i++) {
@@ -196,165 +192,198 @@ static void take_run(struct cma_bulk *bulk, unsigned long from,
 		/* Blocks of a span can have been tagged differently. */
 		for (j = 0; j < bulk->chunk; j++)
 			page_kasan_tag_reset(nth_page(page, j));
-		bulk->pages[bulk->got++] = page;
+		cma_bulk_keep(bulk, i);
 	}
 }
 
-static void take_chunks(struct cma_bulk *bulk)
+static void take_chunks(struct cma_bulk *bulk, struct contig_ctl *ctl)
 {
-	unsigned long from, to, i;
+	unsigned long from, to, i, nr;
 
 	for_each_set_bit(i, bulk->mine, bulk->nr_chunks) {
-		bulk->ctl.blocker = contig_first_used(chunk_pfn(bulk, i),
-						      chunk_end(bulk, i));
-		if (bulk->ctl.blocker < chunk_end(bulk, i))
-			drop_busy(bulk, i, i + 1);
+		ctl->blocker = contig_first_used(chunk_pfn(bulk, i),
+						 chunk_end(bulk, i));
+		if (ctl->blocker >= chunk_end(bulk, i))
+			continue;
+		ctl->why = page_blame(pfn_to_page(ctl->blocker), &nr);
+		cma_bulk_drop(bulk, ctl, i);
 	}
 	for (from = 0; next_run(bulk, &from, &to); from = to)
-		take_run(bulk, from, to);
+		take_run(bulk, ctl, from, to);
 }
 
 /* What is reserved of this span, while its pageblocks are isolated. */
-static int empty_and_take(struct cma_bulk *bulk)
+static int empty_and_take(struct cma_bulk *bulk, struct contig_ctl *ctl)
 {
 	unsigned long from, to;
 	int ret = 0;
 
 	for (from = 0; next_run(bulk, &from, &to); from = to) {
-		ret = empty_run(bulk, from, to);
-		if (ret)
+		ret = contig_empty(ctl, chunk_pfn(bulk, from),
+				   chunk_end(bulk, to - 1), MIGRATE_CMA);
+		if (ret && ret != -EBUSY)
 			break;
+		ret = 0;
 	}
-	take_chunks(bulk);
-	return ret;
-}
-
-/* What is reserved of this span, and is nobody else's to isolate. */
-static int alloc_claimed(struct cma_bulk *bulk)
-{
-	unsigned long from, to, start, end;
-	int ret;
-
-	for (from = 0; next_run(bulk, &from, &to); from = to)
-		scan_run(bulk, from, to);
-	from = find_first_bit(bulk->mine, bulk->nr_chunks);
-	if (from >= bulk->nr_chunks)
-		return 0;
-	to = find_last_bit(bulk->mine, bulk->nr_chunks) + 1;
-	start = chunk_pfn(bulk, from);
-	end = chunk_end(bulk, to - 1);
-	if (contig_isolate(&bulk->ctl, start, end, MIGRATE_CMA)) {
-		drop_chunks(bulk, from, to, -EBUSY);
-		bulk->busy = start;
-		return 0;
-	}
-	ret = empty_and_take(bulk);
-	undo_isolate_page_range(start, end, MIGRATE_CMA);
+	take_chunks(bulk, ctl);
 	return ret;
 }
 
 /*
- * One attempt at a span. Returns 0, or what ends the call: -EINTR, -ENOMEM, or
- * -EAGAIN. What could not be had is in bulk->err.
+ * Get what is reserved of this span, and drop what can't be had. Returns 0, or
+ * what ends the call: -EINTR, -ENOMEM, or -EAGAIN.
  */
-static int alloc_span(struct cma_bulk *bulk)
+static int get_chunks(struct cma_bulk *bulk, struct contig_ctl *ctl)
 {
+	unsigned long first = find_first_bit(bulk->mine, bulk->nr_chunks);
+	unsigned long last = find_last_bit(bulk->mine, bulk->nr_chunks);
+	unsigned long start = chunk_pfn(bulk, first), end = chunk_end(bulk, last);
 	struct contig_claim claim;
 	int ret = 0;
 
-	bulk->err = 0;
-	bulk->busy = NOT_BUSY;
-	if (!reserve_chunks(bulk))
-		return 0;
-	if (contig_claim(&claim, &bulk->ctl, bulk->base,
-			 bulk->base + bulk->span)) {
-		ret = alloc_claimed(bulk);
-		contig_unclaim(&claim);
-	} else {
-		drop_chunks(bulk, 0, bulk->nr_chunks, -EBUSY);
+	if (!contig_claim(&claim, ctl, bulk->base, bulk->base + bulk->span)) {
+		cma_bulk_drop_all(bulk);
+		return ctl->taken ? 0 : -EINTR;
 	}
-	return fatal_signal_pending(current) ? -EINTR : ret;
+	if (contig_isolate(ctl, start, end, MIGRATE_CMA)) {
+		cma_bulk_drop_all(bulk);
+	} else {
+		ret = empty_and_take(bulk, ctl);
+		undo_isolate_page_range(start, end, MIGRATE_CMA);
+	}
+	contig_unclaim(&claim);
+	return ret;
 }
 
-static bool wait_for_busy(struct cma_bulk *bulk)
+static int pass_span(struct cma_bulk *bulk, struct contig_ctl *ctl)
 {
-	if (bulk->busy == NOT_BUSY || bulk->got == bulk->nr)
-		return false;
-	bulk->ctl.blocker = bulk->busy;
-	return contig_wait(&bulk->ctl);
+	unsigned long next = 0;
+	int ret;
+
+	while (next < bulk->nr_chunks && bulk->got < bulk->nr) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		next = choose_chunks(bulk, ctl, next);
+		if (!bulk->nr_mine)
+			break;
+		ret = bulk->get(bulk, ctl);
+		if (ret)
+			return ret;
+		if (ctl->taken) {
+			bulk->blockers.taken = true;
+			break;
+		}
+	}
+	return 0;
 }
 
 /* All spans, from the start of the area, until enough is ours. */
-static int alloc_spans(struct cma_bulk *bulk)
+static int pass_area(void *data, struct contig_ctl *ctl)
 {
+	struct cma_bulk *bulk = data;
 	struct cma *cma = bulk->cma;
 	unsigned long end = cma->base_pfn + cma->count;
-	int ret = 0, err = 0;
+	int ret;
 
+	bulk->err = 0;
+	bulk->blockers.taken = false;
 	for (bulk->base = ALIGN_DOWN(cma->base_pfn, bulk->span);
 	     bulk->base < end && bulk->got < bulk->nr;
 	     bulk->base += bulk->span) {
-		do {
-			if (fatal_signal_pending(current))
-				return -EINTR;
-			ret = alloc_span(bulk);
-			if (ret)
-				return ret;
-		} while (wait_for_busy(bulk));
-		err = bulk->err ?: err;
+		ctl->taken = false;
+		ret = pass_span(bulk, ctl);
+		if (ret)
+			return ret;
 		cond_resched();
 	}
-	return err;
+	bulk->blockers.content = bulk->got >= bulk->min;
+	return bulk->got < bulk->nr ? bulk->err : 0;
 }
 
-/* As hard as it may be, but what can be had without waiting comes first. */
-static int alloc_chunks(struct cma_bulk *bulk)
+/**
+ * cma_bulk_run() - get as many chunks as the rung gives
+ * @bulk: from cma_bulk_init(), with pages, nr and min
+ * @ctl: how hard to try
+ *
+ * Return: 0 if all is there that was free in the bitmap; or why not.
+ */
+int cma_bulk_run(struct cma_bulk *bulk, struct contig_ctl *ctl)
 {
-	bool hard = bulk->ctl.rung == CONTIG_HARD;
-	int ret;
+	int ret = cma_passes(&bulk->blockers, ctl, pass_area, bulk);
 
-	if (hard)
-		bulk->ctl.rung = CONTIG_DEFAULT;
-	ret = alloc_spans(bulk);
-	if (hard && ret == -EBUSY && bulk->got < bulk->nr) {
-		contig_caches_on(&bulk->ctl);
-		bulk->ctl.rung = CONTIG_HARD;
-		ret = alloc_spans(bulk);
-	}
-	contig_caches_on(&bulk->ctl);
+	contig_caches_on(ctl);
 	if (fatal_signal_pending(current))
 		return -EINTR;
 	return ret == -EAGAIN ? -EBUSY : ret;
 }
 
-static int init_bulk(struct cma_bulk *bulk, struct cma *cma,
-		     unsigned int order, gfp_t gfp)
+static unsigned long look_undrained(struct contig_ctl *ctl, unsigned long start,
+				    unsigned long end)
 {
-	if (!cma || !cma->count || !cma->bitmap)
+	return contig_look(ctl, start, end, false);
+}
+
+/**
+ * cma_bulk_init() - begin
+ * @bulk: to be filled in
+ * @cma: the area
+ * @order: size of a chunk
+ *
+ * Return: 0, to be followed by cma_bulk_end(); -EINVAL where there is no such
+ * area, or no such size; -ENOMEM without memory.
+ */
+int cma_bulk_init(struct cma_bulk *bulk, struct cma *cma, unsigned int order)
+{
+	if (!cma || !cma->count || !cma->bitmap || order >= BITS_PER_LONG)
 		return -EINVAL;
 	/* An area whose bits are no chunks: nobody has one, but it can be made */
 	if (!IS_ALIGNED(cma->base_pfn, 1UL << cma->order_per_bit))
 		return -EINVAL;
-	if (order >= BITS_PER_LONG || !gfpflags_allow_blocking(gfp) ||
-	    (gfp & __GFP_COMP) || contig_init(&bulk->ctl, gfp))
-		return -EINVAL;
-	bulk->ctl.batch = true;
-	bulk->cma = cma;
-	bulk->chunk = 1UL << order;
-	bulk->step = max(bulk->chunk, 1UL << cma->order_per_bit);
+	*bulk = (struct cma_bulk) {
+		.cma = cma,
+		.chunk = 1UL << order,
+		.step = 1UL << max(order, cma->order_per_bit),
+		.look = look_undrained,
+		.get = get_chunks,
+	};
+	cma_blockers_init(&bulk->blockers);
 	bulk->span = max3(bulk->step, pageblock_nr_pages, MAX_ORDER_NR_PAGES);
 	bulk->nr_chunks = bulk->span / bulk->step;
-	return 0;
+	bulk->mine = bitmap_zalloc(bulk->nr_chunks, GFP_KERNEL);
+	return bulk->mine ? 0 : -ENOMEM;
 }
 
-static void account(struct cma_bulk *bulk)
+void cma_bulk_end(struct cma_bulk *bulk)
 {
-	unsigned long failed = bulk->nr - bulk->got;
+	bitmap_free(bulk->mine);
+	kfree(bulk->blockers.pages);
+}
 
+/*
+ * As a loop of cma_alloc() would be counted: each chunk that the caller has got,
+ * and a call that has failed.
+ */
+static void account(struct cma_bulk *bulk, bool failed)
+{
+	if (failed) {
+		count_vm_event(CMA_ALLOC_FAIL);
+		cma_sysfs_account_fail_pages(bulk->cma, bulk->nr * bulk->chunk);
+		return;
+	}
 	count_vm_events(CMA_ALLOC_SUCCESS, bulk->got);
-	count_vm_events(CMA_ALLOC_FAIL, failed);
 	cma_sysfs_account_success_pages(bulk->cma, bulk->got * bulk->chunk);
-	cma_sysfs_account_fail_pages(bulk->cma, failed * bulk->chunk);
+}
+
+/* Nobody has seen them: that is no release. */
+static void give_back(struct cma_bulk *bulk)
+{
+	unsigned long pfn;
+
+	while (bulk->got) {
+		pfn = page_to_pfn(bulk->pages[--bulk->got]);
+		free_contig_range(pfn, bulk->chunk);
+		cma_clear_bitmap(bulk->cma, pfn, bulk->chunk);
+	}
 }
 
 /**
@@ -367,10 +396,13 @@ static void account(struct cma_bulk *bulk)
  * @gfp: how to go about it, see cma_alloc(); not %__GFP_COMP
  *
  * The chunks need not be beside each other. @min is @nr for all or nothing, and
- * 0 for what can be had. On each rung the whole area is gone through, so what
- * is missing can be asked for again on the next one. With
- * %__GFP_RETRY_MAYFAIL the area is gone through once without waiting, and what
- * is missing then is waited for.
+ * 0 for what can be had. The call finds every chunk that as many calls of
+ * cma_alloc() would on that rung, and what can be had without waiting comes first.
+ * If there are @min of them then, the default does not wait for references and
+ * pins to go away.
+ *
+ * In statistics each chunk that the caller gets is a success; a call that returns
+ * an error is one failure, and its chunks are no successes.
  *
  * Context: Process context; may sleep. A fatal signal is noticed between
  * pageblocks and in all waits.
@@ -387,28 +419,34 @@ static void account(struct cma_bulk *bulk)
 long cma_alloc_bulk(struct cma *cma, unsigned int order, unsigned long nr,
 		    unsigned long min, struct page **pages, gfp_t gfp)
 {
-	struct cma_bulk bulk = { .pages = pages, .nr = nr };
+	struct contig_ctl ctl;
+	struct cma_bulk bulk;
+	bool failed;
 	int ret;
 
 	if (!nr || nr > LONG_MAX || min > nr || !pages)
 		return -EINVAL;
-	ret = init_bulk(&bulk, cma, order, gfp);
+	if (!gfpflags_allow_blocking(gfp) || (gfp & __GFP_COMP) ||
+	    contig_init(&ctl, gfp))
+		return -EINVAL;
+	ret = cma_bulk_init(&bulk, cma, order);
 	if (ret)
 		return ret;
-	bulk.mine = bitmap_zalloc(bulk.nr_chunks, GFP_KERNEL);
-	if (!bulk.mine)
-		return -ENOMEM;
-	ret = alloc_chunks(&bulk);
-	bitmap_free(bulk.mine);
+	bulk.pages = pages;
+	bulk.nr = nr;
+	bulk.min = min;
+	ctl.batch = true;
+	ret = cma_bulk_run(&bulk, &ctl);
+	cma_bulk_end(&bulk);
 
-	account(&bulk);
+	failed = ret == -EINTR || bulk.got < min;
+	account(&bulk, failed);
 	trace_cma_alloc_bulk(cma->name, order, nr, bulk.got, ret);
-	if (ret != -EINTR && bulk.got >= min)
+	if (!failed)
 		return bulk.got;
-	if (bulk.got)
-		cma_release_bulk(cma, order, bulk.got, pages);
+	give_back(&bulk);
 	ret = ret ?: -ENOMEM;
-	cma_blame_failure(cma, nr << order, ret, gfp);
+	cma_blame_failure(cma, nr << order, ret, &ctl);
 	return ret;
 }
 

@@ -6,6 +6,7 @@
  * What is allocated is written to, and checked when it is given back, so two
  * who got the same page are found out.
  */
+#include <linux/balloon_compaction.h>
 #include <linux/capability.h>
 #include <linux/cma.h>
 #include <linux/completion.h>
@@ -28,6 +29,9 @@
 #include <linux/workqueue.h>
 
 #include "internal.h"
+#ifndef CMA_TEST_BASE
+#include "blame.h"
+#endif
 #include "cma.h"
 #include "cma_test.h"
 
@@ -60,6 +64,7 @@ struct client {
 	struct list_head batches;
 	struct list_head holds;
 	u64 released_ns;
+	struct balloon_dev_info balloon;
 };
 
 static int largest(struct cma *cma, void *data)
@@ -568,6 +573,219 @@ static int do_place(struct client *client, void __user *arg)
 	return 0;
 }
 
+#ifndef CMA_TEST_BASE
+static struct folio *isolate_one(unsigned long pfn, unsigned long nr,
+				 struct list_head *list)
+{
+	struct compact_control cc = {
+		.order = -1,
+		.zone = page_zone(pfn_to_page(pfn)),
+		.gfp_mask = GFP_KERNEL | __GFP_MOVABLE,
+		.mode = MIGRATE_SYNC,
+		.ignore_skip_hint = true,
+		.no_set_skip_hint = true,
+		.alloc_contig = true,
+	};
+
+	INIT_LIST_HEAD(&cc.migratepages);
+	isolate_migratepages_range(&cc, pfn, pfn + nr);
+	list_splice(&cc.migratepages, list);
+	return list_first_entry_or_null(list, struct folio, lru);
+}
+
+/* Did it go elsewhere? */
+static bool moves(unsigned long pfn, unsigned long nr)
+{
+	struct migration_target_control mtc = {
+		.nid = pfn_to_nid(pfn),
+		.gfp_mask = GFP_KERNEL | __GFP_MOVABLE | __GFP_NOWARN,
+		.reason = MR_CONTIG_RANGE,
+	};
+	LIST_HEAD(list);
+	int ret;
+
+	if (!isolate_one(pfn, nr, &list))
+		return false;
+	ret = migrate_pages(&list, alloc_migration_target, NULL,
+			    (unsigned long)&mtc, MIGRATE_SYNC, MR_CONTIG_RANGE,
+			    NULL);
+	if (ret)
+		putback_movable_pages(&list);
+	return !ret;
+}
+
+/* In use, so that it could be moved at all? */
+static bool page_used(struct page *page)
+{
+	return !PageBuddy(page) && page_ref_count(compound_head(page));
+}
+
+static bool said_to_stay(enum page_blame said, bool steady)
+{
+	return said == PAGE_BLAME_UNMOVABLE ||
+	       (steady && said >= PAGE_BLAME_REFERENCED);
+}
+
+static bool said_to_move(enum page_blame said)
+{
+	return said == PAGE_BLAME_NONE;
+}
+
+/* Somebody may have looked at the same moment: not more than a few times. */
+#define AGREE_TIMES	10
+
+static void agree_on(struct cma_test_agree *agree, unsigned long pfn,
+		     unsigned long *nr)
+{
+	struct page *page = pfn_to_page(pfn);
+	enum page_blame said, before;
+	int times;
+
+	for (times = 0; times < AGREE_TIMES; times++) {
+		before = page_blame(page, nr);
+		if (!page_used(page))
+			return;
+		if (moves(pfn, *nr)) {
+			agree->moved += *nr;
+			if (!said_to_stay(before, agree->steady))
+				return;
+			said = before;
+			break;
+		}
+		said = page_blame(page, nr);
+		if (!page_used(page) || !said_to_move(before) ||
+		    !said_to_move(said)) {
+			agree->stayed += *nr;
+			return;
+		}
+		lru_add_drain_all();
+		fsleep(1000);
+	}
+	agree->wrong++;
+	agree->wrong_pfn = pfn;
+	agree->said = said;
+}
+
+static int do_agree(struct client *client, void __user *arg)
+{
+	struct cma *cma = client->cma;
+	struct cma_test_agree agree;
+	unsigned long pfn, end, nr;
+
+	if (copy_from_user(&agree, arg, sizeof(agree)))
+		return -EFAULT;
+	end = agree.pfn + agree.nr;
+	if (!cma || agree.pfn < cma->base_pfn || end < agree.pfn ||
+	    end > cma->base_pfn + cma->count)
+		return -EINVAL;
+	agree.looked = agree.moved = agree.stayed = agree.wrong = 0;
+	lru_cache_disable();
+	for (pfn = agree.pfn; pfn < end; pfn += nr) {
+		agree_on(&agree, pfn, &nr);
+		agree.looked += min(nr, end - pfn);
+		cond_resched();
+		if (fatal_signal_pending(current))
+			break;
+	}
+	lru_cache_enable();
+	return copy_to_user(arg, &agree, sizeof(agree)) ? -EFAULT : 0;
+}
+#else
+static int do_agree(struct client *client, void __user *arg)
+{
+	return -EOPNOTSUPP;
+}
+#endif
+
+#ifdef CONFIG_BALLOON_COMPACTION
+/* The page locks of both are held. */
+static int balloon_move(struct balloon_dev_info *info, struct page *newpage,
+			struct page *page, enum migrate_mode mode)
+{
+	unsigned long flags;
+
+	get_page(newpage);
+	spin_lock_irqsave(&info->pages_lock, flags);
+	balloon_page_insert(info, newpage);
+	info->isolated_pages--;
+	balloon_page_delete(page);
+	spin_unlock_irqrestore(&info->pages_lock, flags);
+	put_page(page);
+	return MIGRATEPAGE_SUCCESS;
+}
+
+static int count_inside(struct client *client)
+{
+	struct cma *cma = client->cma;
+	unsigned long flags;
+	struct page *page;
+	int inside = 0;
+
+	spin_lock_irqsave(&client->balloon.pages_lock, flags);
+	list_for_each_entry(page, &client->balloon.pages, lru)
+		inside += page_to_pfn(page) >= cma->base_pfn &&
+			  page_to_pfn(page) < cma->base_pfn + cma->count;
+	spin_unlock_irqrestore(&client->balloon.pages_lock, flags);
+	return inside;
+}
+
+static void deflate(struct client *client)
+{
+	struct page *page;
+
+	/* Those that are being moved come back. */
+	while (!list_empty(&client->balloon.pages) ||
+	       READ_ONCE(client->balloon.isolated_pages)) {
+		page = list_empty(&client->balloon.pages) ? NULL :
+		       balloon_page_dequeue(&client->balloon);
+		if (page)
+			put_page(page);
+		cond_resched();
+	}
+}
+
+static int do_balloon(struct client *client, void __user *arg)
+{
+	struct cma_test_balloon balloon;
+	struct page *page;
+
+	if (copy_from_user(&balloon, arg, sizeof(balloon)))
+		return -EFAULT;
+	if (!client->cma)
+		return -EINVAL;
+	if (!balloon.nr)
+		deflate(client);
+	for (; balloon.nr; balloon.nr--) {
+		page = balloon_page_alloc();
+		if (!page)
+			return -ENOMEM;
+		balloon_page_enqueue(&client->balloon, page);
+		cond_resched();
+	}
+	balloon.inside = count_inside(client);
+	return copy_to_user(arg, &balloon, sizeof(balloon)) ? -EFAULT : 0;
+}
+
+static void balloon_init(struct client *client)
+{
+	balloon_devinfo_init(&client->balloon);
+	client->balloon.migratepage = balloon_move;
+}
+#else
+static void deflate(struct client *client)
+{
+}
+
+static int do_balloon(struct client *client, void __user *arg)
+{
+	return -EOPNOTSUPP;
+}
+
+static void balloon_init(struct client *client)
+{
+}
+#endif
+
 static long cma_test_ioctl(struct file *file, unsigned int cmd,
 			   unsigned long arg)
 {
@@ -601,6 +819,12 @@ static long cma_test_ioctl(struct file *file, unsigned int cmd,
 	case CMA_TEST_PLACE:
 		ret = do_place(client, to);
 		break;
+	case CMA_TEST_AGREE:
+		ret = do_agree(client, to);
+		break;
+	case CMA_TEST_BALLOON:
+		ret = do_balloon(client, to);
+		break;
 	default:
 		ret = -ENOTTY;
 	}
@@ -620,6 +844,7 @@ static int cma_test_open(struct inode *inode, struct file *file)
 	mutex_init(&client->lock);
 	INIT_LIST_HEAD(&client->batches);
 	INIT_LIST_HEAD(&client->holds);
+	balloon_init(client);
 	file->private_data = client;
 	return 0;
 }
@@ -630,6 +855,7 @@ static int cma_test_release(struct inode *inode, struct file *file)
 
 	let_all_go(client);
 	do_release(client, 0);
+	deflate(client);
 	kfree(client);
 	return 0;
 }

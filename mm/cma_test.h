@@ -75,6 +75,28 @@ struct cma_test_place {
 	__u64 pfn;		/* where it shall be */
 };
 
+/*
+ * Do isolation and migration agree with what is said of each page? Those in use
+ * are moved elsewhere in earnest.
+ */
+struct cma_test_agree {
+	__u64 pfn;
+	__u64 nr;
+	__u32 steady;		/* in: who refers to a page goes on doing so */
+	__u32 said;		/* out: of the page at wrong_pfn */
+	__u64 looked;		/* out: pages */
+	__u64 moved;		/* out: of these */
+	__u64 stayed;		/* out: and of these, as they were said to */
+	__u64 wrong;		/* out: which did what they were said not to do */
+	__u64 wrong_pfn;	/* out: the last of them */
+};
+
+/* Pages of movable_operations, as a balloon has them. */
+struct cma_test_balloon {
+	__u64 nr;		/* in: this many more; 0: none any more */
+	__u64 inside;		/* out: how many of all are in the area */
+};
+
 #define CMA_TEST_INFO		_IOWR('c', 0, struct cma_test_info)
 #define CMA_TEST_ALLOC		_IOWR('c', 1, struct cma_test_alloc)
 /* Give back what id stands for; 0: all. -EIO where it was overwritten. */
@@ -84,5 +106,8 @@ struct cma_test_place {
 /* Let go of everything that is held; returns when that was, ktime_get() */
 #define CMA_TEST_LETGO		_IOR('c', 5, __u64)
 #define CMA_TEST_PLACE		_IOW('c', 6, struct cma_test_place)
+
+#define CMA_TEST_AGREE		_IOWR('c', 7, struct cma_test_agree)
+#define CMA_TEST_BALLOON	_IOWR('c', 8, struct cma_test_balloon)
 
 #endif /* _MM_CMA_TEST_H */

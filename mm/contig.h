@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * How alloc_contig_range() and CMA empty a range of pages: what its parts in
- * page_alloc.c, contig.c and cma.c know of each other.
+ * page_alloc.c, contig*.c and cma*.c know of each other.
  */
 #ifndef _MM_CONTIG_H
 #define _MM_CONTIG_H
@@ -10,6 +10,8 @@
 #include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/types.h>
+
+#include "blame.h"
 
 struct folio;
 struct zone;
@@ -21,17 +23,18 @@ enum contig_rung {
 	CONTIG_HARD,		/* __GFP_RETRY_MAYFAIL */
 };
 
-/* What a page is to somebody who wants the range that it is in. */
-enum contig_state {
-	CONTIG_FREE,		/* or nobody's at the moment */
-	CONTIG_MOVABLE,		/* nothing speaks against moving it */
-	CONTIG_REFUSED,		/* a pinpage owner did not let it go */
-	CONTIG_HUGETLB,		/* movable, but that takes its time */
-	CONTIG_LOCKED,
-	CONTIG_WRITEBACK,
-	CONTIG_REFERENCED,	/* by someone who will soon let go, or not */
-	CONTIG_PINNED,		/* by someone who can't be asked */
-	CONTIG_UNMOVABLE,
+/**
+ * struct contig_wait - what a call may still wait for, in all
+ * @steps: how many more sleeps
+ * @us: length of the next one; each is twice as long as the one before
+ * @max_us: and at most so long
+ * @pfn: of the page that was waited for last
+ */
+struct contig_wait {
+	unsigned int steps;
+	unsigned int us;
+	unsigned int max_us;
+	unsigned long pfn;
 };
 
 /**
@@ -40,38 +43,48 @@ enum contig_state {
  * @gfp: the caller's mask, without what is irrelevant here
  * @cc_gfp: for the pages that those in the way are moved to
  * @batch: the call is for many ranges: drain the caches of pages once, and keep
- *	the LRU caches off until contig_caches_on()
- * @caches_off: they are
- * @blocker: after -EBUSY, the pfn of the page that could not be moved
- * @scanned: it was found by looking, before anything was done
+ *	the LRU caches off until contig_caches_on(); what stays in a range is no
+ *	reason to leave the rest where it is
+ * @eager: what can't move at the moment is tried all the same; else only what
+ *	looks as if it could
+ * @queue: wait for others who work on the same range; else go elsewhere
+ * @caches_off: the LRU caches are empty and off
+ * @scanned: the range was given up by looking, before anything was done
+ * @taken: because others work on it, up to @blocker
+ * @blocker: after -EBUSY, the pfn of the page that was in the way
+ * @why: what kept it
+ * @wait: what may still be waited
  */
 struct contig_ctl {
 	enum contig_rung rung;
 	gfp_t gfp;
 	gfp_t cc_gfp;
 	bool batch;
+	bool eager;
+	bool queue;
 	bool caches_off;
 	bool scanned;
+	bool taken;
 	unsigned long blocker;
-	/* private: of contig_wait() */
-	unsigned int steps_left;
-	unsigned int step_us;
-	unsigned int max_us;
-	unsigned long waited_for;
+	enum page_blame why;
+	struct contig_wait wait;
 };
+
+/* contig_look.c */
+unsigned long contig_look(struct contig_ctl *ctl, unsigned long start,
+			  unsigned long end, bool drained);
+void contig_caches_off(struct contig_ctl *ctl, struct zone *zone);
+void contig_caches_on(struct contig_ctl *ctl);
+void contig_blame_isolation(struct contig_ctl *ctl, unsigned long start,
+			    unsigned long end);
 
 /* contig.c */
 int contig_init(struct contig_ctl *ctl, gfp_t gfp);
-enum contig_state contig_page_state(unsigned long pfn, unsigned long *nr);
-bool contig_state_blocks(enum contig_rung rung, enum contig_state state,
-			 bool drained);
-unsigned long contig_scan(struct contig_ctl *ctl, unsigned long start,
-			  unsigned long end, bool drained);
-bool contig_range_free(unsigned long start, unsigned long end);
-unsigned long contig_first_used(unsigned long start, unsigned long end);
-void contig_caches_off(struct contig_ctl *ctl, struct zone *zone);
-void contig_caches_on(struct contig_ctl *ctl);
 struct folio *contig_target(struct folio *src, unsigned long private);
+
+/* contig_wait.c */
+void contig_wait_init(struct contig_ctl *ctl);
+bool contig_sleep(struct contig_wait *wait);
 bool contig_wait(struct contig_ctl *ctl);
 
 /* page_alloc.c */
@@ -93,6 +106,7 @@ struct contig_claim {
 	unsigned long start, end;
 };
 
+/* contig_claim.c */
 bool contig_claim(struct contig_claim *claim, struct contig_ctl *ctl,
 		  unsigned long start, unsigned long end);
 void contig_unclaim(struct contig_claim *claim);

@@ -24,7 +24,12 @@ static struct dma_buf_debug_window *test_window(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, w->slots);
 	spin_lock_init(&w->lock);
 	w->nr = TEST_SLOTS;
-	w->pfn = PHYS_PFN(ALIGN_DOWN(PHYSMEM_END - SZ_64G, WINDOW_ALIGN));
+#ifdef DMA_BUF_DEBUG_PFN
+	w->pages = pfn_to_page(PHYS_PFN(ALIGN_DOWN(PHYSMEM_END - SZ_64G,
+						   WINDOW_ALIGN)));
+#else
+	w->pages = (struct page *)VMALLOC_START;
+#endif
 	return w;
 }
 
@@ -46,13 +51,12 @@ static bool test_decodes_ptr(struct dma_buf_debug_window *w, const void *ptr)
 	return test_decodes(w, (unsigned long)ptr);
 }
 
-static const struct dma_buf_debug_slot test_owner = {
+static const struct dma_buf_debug_owner test_owner = {
 	.importer = "importer",
 	.driver = "driver",
 	.exporter = "exporter",
 	.inode = 42,
 	.size = 4711,
-	.mapped = true,
 };
 
 /* Slots for a segment of @slots times a slot's size; returns the first. */
@@ -78,7 +82,8 @@ static void window_test_slots(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, test_get(test, w, 1), 4);
 	KUNIT_EXPECT_EQ(test, bitmap_weight(w->used, NR_SLOTS), 5);
 	for (i = 0; i < 5; i++) {
-		KUNIT_EXPECT_STREQ(test, w->slots[i].importer, "importer");
+		KUNIT_EXPECT_STREQ(test, w->slots[i].owner.importer,
+				   "importer");
 		KUNIT_EXPECT_TRUE(test, w->slots[i].mapped);
 	}
 	KUNIT_EXPECT_EQ(test, w->slots[1].index, 0);
@@ -107,11 +112,13 @@ static void window_test_exhaustion(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, test_get(test, w, 1), TEST_SLOTS);
 	/* Unnamed, and caught all the same: as far as a segment can reach. */
 	KUNIT_EXPECT_TRUE(test, test_peek(w, page, &peek));
-	KUNIT_EXPECT_NULL(test, peek.slot);
-	page += PHYS_PFN(2ULL * U32_MAX);
+	KUNIT_EXPECT_FALSE(test, peek.named);
+	page += SPARE_SLOTS * SLOT_PAGES - 1;
 	KUNIT_EXPECT_TRUE(test, test_peek(w, page, &peek));
-	KUNIT_EXPECT_NULL(test, peek.slot);
-	KUNIT_EXPECT_EQ(test, peek.page, PHYS_PFN(2ULL * U32_MAX));
+	KUNIT_EXPECT_FALSE(test, peek.named);
+	KUNIT_EXPECT_EQ(test, peek.page, SPARE_SLOTS * SLOT_PAGES - 1);
+	if (IS_ENABLED(DMA_BUF_DEBUG_PFN))
+		KUNIT_EXPECT_LE(test, 2ULL * U32_MAX / PAGE_SIZE, peek.page);
 	/* What a table without slots gives back is nothing. */
 	window_put(w, TEST_SLOTS, 0);
 	KUNIT_EXPECT_EQ(test, bitmap_weight(w->used, NR_SLOTS), TEST_SLOTS);
@@ -129,7 +136,7 @@ static void window_test_exhaustion(struct kunit *test)
 static void window_test_reuse(struct kunit *test)
 {
 	struct dma_buf_debug_window *w = test_window(test);
-	struct dma_buf_debug_slot other = test_owner;
+	struct dma_buf_debug_owner other = test_owner;
 	unsigned int i, slot, nr;
 
 	KUNIT_EXPECT_EQ(test, test_get(test, w, 1), 0);
@@ -139,13 +146,37 @@ static void window_test_reuse(struct kunit *test)
 		window_get(w, 1, &other, &slot, &nr);
 		KUNIT_EXPECT_EQ(test, slot, i);
 		window_put(w, slot, nr);
-		KUNIT_EXPECT_STREQ(test, w->slots[0].importer, "importer");
+		KUNIT_EXPECT_STREQ(test, w->slots[0].owner.importer, "importer");
 		KUNIT_EXPECT_FALSE(test, w->slots[0].mapped);
 	}
 	window_get(w, 1, &other, &slot, &nr);
 	KUNIT_EXPECT_EQ(test, slot, 0);
-	KUNIT_EXPECT_STREQ(test, w->slots[0].importer, "other");
+	KUNIT_EXPECT_STREQ(test, w->slots[0].owner.importer, "other");
 	KUNIT_EXPECT_TRUE(test, w->slots[0].mapped);
+}
+
+/* And then it remembers those that came before, for a while. */
+static void window_test_earlier(struct kunit *test)
+{
+	struct dma_buf_debug_window *w = test_window(test);
+	struct dma_buf_debug_owner owner = test_owner;
+	const struct dma_buf_debug_slot *seen;
+	struct dma_buf_debug_peek peek = {};
+	unsigned int i, slot, nr;
+
+	for (i = 0; i <= NR_EARLIER + 1; i++) {
+		owner.inode = 100 + i;
+		window_get(w, TEST_SLOTS * (u64)SLOT_SIZE, &owner, &slot, &nr);
+		KUNIT_ASSERT_EQ(test, nr, TEST_SLOTS);
+		window_put(w, slot, nr);
+	}
+	KUNIT_ASSERT_TRUE(test, test_peek(w, window_page(w, 1), &peek));
+	KUNIT_ASSERT_TRUE(test, peek.named);
+	seen = &peek.slot;
+	KUNIT_EXPECT_EQ(test, seen->owner.inode, 100 + NR_EARLIER + 1);
+	for (i = 0; i < NR_EARLIER; i++)
+		KUNIT_EXPECT_EQ(test, seen->earlier[i].inode,
+				100 + NR_EARLIER - i);
 }
 
 static void test_decode(struct kunit *test, struct dma_buf_debug_window *w,
@@ -156,7 +187,9 @@ static void test_decode(struct kunit *test, struct dma_buf_debug_window *w,
 
 	KUNIT_ASSERT_TRUE(test, test_peek(w, addr, &peek));
 	KUNIT_EXPECT_EQ(test, peek.what, what);
-	KUNIT_EXPECT_PTR_EQ(test, peek.slot, &w->slots[slot]);
+	KUNIT_ASSERT_TRUE(test, peek.named);
+	KUNIT_EXPECT_MEMEQ(test, &peek.slot, &w->slots[slot],
+			   sizeof(peek.slot));
 	KUNIT_EXPECT_EQ(test, peek.page, page);
 	KUNIT_EXPECT_EQ(test, peek.byte, byte);
 }
@@ -165,30 +198,40 @@ static void window_test_decode(struct kunit *test)
 {
 	struct dma_buf_debug_window *w = test_window(test);
 	struct page *page;
-	char *content;
 
 	test_get(test, w, 1);
 	test_get(test, w, 3);
 	test_get(test, w, 4);
 	page = window_page(w, 0);
-	content = page_address(page);
 	test_decode(test, w, page, PEEK_STRUCT_PAGE, 0, 0, 0);
 	test_decode(test, w, &page->flags, PEEK_STRUCT_PAGE, 0, 0,
 		    offsetof(struct page, flags));
 	test_decode(test, w, &page[1]._refcount, PEEK_STRUCT_PAGE, 0, 1,
 		    offsetof(struct page, _refcount));
+	/* In the third slot of its table. */
+	test_decode(test, w, page + 3 * SLOT_PAGES + 7, PEEK_STRUCT_PAGE, 3,
+		    2 * SLOT_PAGES + 7, 0);
+	/* The last slot. */
+	test_decode(test, w, page + TEST_SLOTS * SLOT_PAGES - 1,
+		    PEEK_STRUCT_PAGE, 7, 4 * SLOT_PAGES - 1, 0);
+}
+
+#ifdef DMA_BUF_DEBUG_PFN
+
+static void window_test_decode_content(struct kunit *test)
+{
+	struct dma_buf_debug_window *w = test_window(test);
+	struct page *page = window_page(w, 0);
+	char *content = page_address(page);
+
+	test_get(test, w, 1);
+	test_get(test, w, 3);
 	test_decode(test, w, content, PEEK_CONTENT, 0, 0, 0);
 	test_decode(test, w, content + 5 * PAGE_SIZE + 6, PEEK_CONTENT, 0, 5, 6);
 	test_decode(test, w, content + SLOT_SIZE - 1, PEEK_CONTENT, 0,
 		    SLOT_PAGES - 1, PAGE_SIZE - 1);
-	/* In the third slot of its table. */
-	test_decode(test, w, page + 3 * SLOT_PAGES + 7, PEEK_STRUCT_PAGE, 3,
-		    2 * SLOT_PAGES + 7, 0);
 	test_decode(test, w, content + 3UL * SLOT_SIZE, PEEK_CONTENT, 3,
 		    2 * SLOT_PAGES, 0);
-	/* The last slot. */
-	test_decode(test, w, page + TEST_SLOTS * SLOT_PAGES - 1,
-		    PEEK_STRUCT_PAGE, 7, 4 * SLOT_PAGES - 1, 0);
 	/* The page's other names. */
 	test_decode(test, w, pfn_to_page(page_to_pfn(page + 1)),
 		    PEEK_STRUCT_PAGE, 0, 1, 0);
@@ -196,14 +239,36 @@ static void window_test_decode(struct kunit *test)
 		    PEEK_CONTENT, 0, 1, 0);
 }
 
+/* A physical range that reaches into the window, from either side */
+static void window_test_phys(struct kunit *test)
+{
+	struct dma_buf_debug_window *w = test_window(test);
+	struct page *page = window_page(w, 0);
+	phys_addr_t first = page_to_phys(page);
+	phys_addr_t end = first + window_nr_pages(w) * PAGE_SIZE;
+
+	KUNIT_EXPECT_PTR_EQ(test, window_phys(w, first, 1), page);
+	KUNIT_EXPECT_PTR_EQ(test, window_phys(w, first + 5 * PAGE_SIZE + 7, 1),
+			    page + 5);
+	KUNIT_EXPECT_PTR_EQ(test, window_phys(w, first - PAGE_SIZE, SZ_2M),
+			    page);
+	KUNIT_EXPECT_PTR_EQ(test, window_phys(w, end - 1, SZ_1G),
+			    page + window_nr_pages(w) - 1);
+	KUNIT_EXPECT_NULL(test, window_phys(w, first, 0));
+	KUNIT_EXPECT_NULL(test, window_phys(w, first - PAGE_SIZE, PAGE_SIZE));
+	KUNIT_EXPECT_NULL(test, window_phys(w, end, PAGE_SIZE));
+	KUNIT_EXPECT_NULL(test, window_phys(w, 0, SZ_1G));
+}
+
+#endif
+
 static void window_test_decode_any(struct kunit *test)
 {
 	struct dma_buf_debug_window *w = test_window(test);
 	unsigned long pages = (TEST_SLOTS + SPARE_SLOTS) * SLOT_PAGES;
 	unsigned long structs = (unsigned long)window_page(w, 0);
-	unsigned long content = (unsigned long)page_address(window_page(w, 0));
 	unsigned long structs_end = structs + pages * sizeof(struct page);
-	unsigned long content_end = content + pages * PAGE_SIZE;
+	unsigned long content = 0, content_end = 0;
 	struct rnd_state rnd;
 	unsigned long addr;
 	int i, in = 0;
@@ -212,10 +277,14 @@ static void window_test_decode_any(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, test_decodes(w, structs_end - 1));
 	KUNIT_EXPECT_FALSE(test, test_decodes(w, structs - 1));
 	KUNIT_EXPECT_FALSE(test, test_decodes(w, structs_end));
+#ifdef DMA_BUF_DEBUG_PFN
+	content = (unsigned long)page_address(window_page(w, 0));
+	content_end = content + pages * PAGE_SIZE;
 	KUNIT_EXPECT_TRUE(test, test_decodes(w, content));
 	KUNIT_EXPECT_TRUE(test, test_decodes(w, content_end - 1));
 	KUNIT_EXPECT_FALSE(test, test_decodes(w, content - 1));
 	KUNIT_EXPECT_FALSE(test, test_decodes(w, content_end));
+#endif
 
 	KUNIT_EXPECT_FALSE(test, test_decodes(w, 0));
 	KUNIT_EXPECT_FALSE(test, test_decodes(w, 1));
@@ -230,7 +299,8 @@ static void window_test_decode_any(struct kunit *test)
 	prandom_seed_state(&rnd, 3141592653589793238ULL);
 	for (i = 0; i < 20000; i++) {
 		addr = prandom_u32_state(&rnd);
-		addr = addr << 32 | prandom_u32_state(&rnd);
+		if (BITS_PER_LONG == 64)
+			addr = (u64)addr << 32 | prandom_u32_state(&rnd);
 		if (i & 1)
 			addr = structs + addr % (2 * (structs_end - structs));
 		if (IS_ENABLED(CONFIG_KASAN) && !(i & 1))
@@ -249,7 +319,8 @@ static void window_test_decode_any(struct kunit *test)
 /* KASAN finds the fault in its shadow. */
 static void window_test_decode_shadow(struct kunit *test)
 {
-#if defined(CONFIG_KASAN_GENERIC) || defined(CONFIG_KASAN_SW_TAGS)
+#if defined(DMA_BUF_DEBUG_PFN) && \
+	(defined(CONFIG_KASAN_GENERIC) || defined(CONFIG_KASAN_SW_TAGS))
 	struct dma_buf_debug_window *w = test_window(test);
 	char *content = page_address(window_page(w, 0));
 
@@ -268,7 +339,12 @@ static struct kunit_case window_cases[] = {
 	KUNIT_CASE(window_test_slots),
 	KUNIT_CASE(window_test_exhaustion),
 	KUNIT_CASE(window_test_reuse),
+	KUNIT_CASE(window_test_earlier),
 	KUNIT_CASE(window_test_decode),
+#ifdef DMA_BUF_DEBUG_PFN
+	KUNIT_CASE(window_test_decode_content),
+	KUNIT_CASE(window_test_phys),
+#endif
 	KUNIT_CASE(window_test_decode_any),
 	KUNIT_CASE(window_test_decode_shadow),
 	{}
@@ -537,9 +613,11 @@ static void test_no_page(struct kunit *test, struct sg_table *sgt,
 	for_each_sgtable_page(sgt, &iter, 0) {
 		page = sg_page_iter_page(&iter);
 		KUNIT_ASSERT_TRUE(test, test_decodes_ptr(w, page));
+		seen++;
+		if (!IS_ENABLED(DMA_BUF_DEBUG_PFN))
+			continue;
 		KUNIT_ASSERT_TRUE(test, test_decodes_ptr(w, page_address(page)));
 		KUNIT_ASSERT_FALSE(test, pfn_valid(page_to_pfn(page)));
-		seen++;
 	}
 	KUNIT_EXPECT_EQ(test, seen, pages);
 }
@@ -550,26 +628,27 @@ static void tables_test_copy(struct kunit *test)
 	struct test_buf *buf = test_buf(test, &test_buf_ops);
 	struct dma_buf_attachment *attach = test_buf_attach(test, buf, NULL);
 	struct sg_table *sgt = test_buf_import(test, attach);
+	struct page *page = sg_page(sgt->sgl);
 	struct dma_buf_debug_peek peek;
 
 	KUNIT_EXPECT_PTR_NE(test, sgt, &buf->sgt);
 	test_same_dma(test, sgt, &buf->sgt);
 	test_no_page(test, sgt, TEST_ENTRIES * (TEST_ENTRIES + 1) / 2);
 
-	KUNIT_ASSERT_TRUE(test, test_peek(&dma_buf_debug_window,
-					  sg_page(sgt->sgl), &peek));
-	KUNIT_ASSERT_NOT_NULL(test, peek.slot);
-	KUNIT_EXPECT_STREQ(test, peek.slot->importer, dev_name(fixture->dev));
-	KUNIT_EXPECT_STREQ(test, peek.slot->driver,
+	KUNIT_ASSERT_TRUE(test, test_peek(&dma_buf_debug_window, page, &peek));
+	KUNIT_ASSERT_TRUE(test, peek.named);
+	KUNIT_EXPECT_STREQ(test, peek.slot.owner.importer, dev_name(fixture->dev));
+	KUNIT_EXPECT_STREQ(test, peek.slot.owner.driver,
 			   dev_driver_string(fixture->dev));
-	KUNIT_EXPECT_STREQ(test, peek.slot->exporter, "kunit");
-	KUNIT_EXPECT_EQ(test, peek.slot->inode,
+	KUNIT_EXPECT_STREQ(test, peek.slot.owner.exporter, "kunit");
+	KUNIT_EXPECT_EQ(test, peek.slot.owner.inode,
 			file_inode(buf->dmabuf->file)->i_ino);
-	KUNIT_EXPECT_EQ(test, peek.slot->size, SZ_1M);
-	KUNIT_EXPECT_TRUE(test, peek.slot->mapped);
+	KUNIT_EXPECT_EQ(test, peek.slot.owner.size, SZ_1M);
+	KUNIT_EXPECT_TRUE(test, peek.slot.mapped);
 
 	test_buf_unimport(test, attach, sgt, buf);
-	KUNIT_EXPECT_FALSE(test, peek.slot->mapped);
+	KUNIT_ASSERT_TRUE(test, test_peek(&dma_buf_debug_window, page, &peek));
+	KUNIT_EXPECT_FALSE(test, peek.slot.mapped);
 	dma_buf_detach(buf->dmabuf, attach);
 	test_buf_done(test, buf);
 }
@@ -607,12 +686,15 @@ static void tables_test_counts(struct kunit *test)
 	test_buf_done(test, buf);
 }
 
-/* A segment that is as long as they get, and one behind an offset. */
+/*
+ * A segment that is as long as they get, behind an offset. If the window has no room
+ * for that, the table is not checked: its pages would be somebody else's memory.
+ */
 static void tables_test_long(struct kunit *test)
 {
 	struct test_buf *buf = test_buf(test, &test_buf_ops);
 	struct dma_buf_attachment *attach = test_buf_attach(test, buf, NULL);
-	const unsigned long last = PHYS_PFN(SZ_4G + SZ_1G) - 2;
+	const unsigned long last = PHYS_PFN((u64)SZ_4G + SZ_1G) - 2;
 	struct dma_buf_debug_peek peek;
 	struct scatterlist *sg = buf->sgt.sgl;
 	struct sg_table *sgt;
@@ -621,11 +703,16 @@ static void tables_test_long(struct kunit *test)
 	sg->offset = SZ_1G;
 	buf->before[0] = *sg;
 	sgt = test_buf_import(test, attach);
+	if (!IS_ENABLED(DMA_BUF_DEBUG_PFN)) {
+		KUNIT_EXPECT_PTR_EQ(test, sgt, &buf->sgt);
+		goto out;
+	}
 	KUNIT_ASSERT_TRUE(test, test_peek(&dma_buf_debug_window,
 					  sg_page(sgt->sgl) + last, &peek));
-	KUNIT_ASSERT_NOT_NULL(test, peek.slot);
-	KUNIT_EXPECT_TRUE(test, peek.slot->mapped);
+	KUNIT_ASSERT_TRUE(test, peek.named);
+	KUNIT_EXPECT_TRUE(test, peek.slot.mapped);
 	KUNIT_EXPECT_EQ(test, peek.page, last);
+out:
 	test_buf_unimport(test, attach, sgt, buf);
 	dma_buf_detach(buf->dmabuf, attach);
 	test_buf_done(test, buf);
@@ -811,24 +898,22 @@ static void tables_test_switch(struct kunit *test)
 	test_buf_done(test, buf);
 }
 
-/* An importer that leaves without unmapping; here it is the test's to free. */
+/* An importer that leaves without unmapping */
 static void tables_test_forget(struct kunit *test)
 {
 	struct test_buf *buf = test_buf(test, &test_buf_ops);
 	struct dma_buf_attachment *attach = test_buf_attach(test, buf, NULL);
-	struct sg_table *sgt[2];
+	struct dma_buf_debug_peek peek;
+	struct page *page;
 	int i;
 
 	for (i = 0; i < 2; i++)
-		sgt[i] = test_buf_import(test, attach);
+		page = sg_page(test_buf_import(test, attach)->sgl);
 	KUNIT_EXPECT_EQ(test, atomic_read(&dma_buf_debug_live), 2);
 	dma_buf_detach(buf->dmabuf, attach);
 	KUNIT_EXPECT_EQ(test, atomic_read(&dma_buf_debug_live), 0);
-	for (i = 0; i < 2; i++) {
-		/* Late, and still harmless. */
-		KUNIT_EXPECT_TRUE(test, test_is_wrapped(sgt[i]));
-		kvfree(container_of(sgt[i], struct dma_buf_debug_map, sgt));
-	}
+	KUNIT_ASSERT_TRUE(test, test_peek(&dma_buf_debug_window, page, &peek));
+	KUNIT_EXPECT_FALSE(test, peek.slot.mapped);
 	buf->nr_unmapped = buf->nr_mapped;
 	test_buf_done(test, buf);
 }
@@ -846,7 +931,46 @@ static void tables_test_report(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, dma_buf_debug_oops(0));
 	KUNIT_EXPECT_FALSE(test, dma_buf_debug_page(ZERO_PAGE(0)));
 	KUNIT_EXPECT_FALSE(test, dma_buf_debug_page(NULL));
+	KUNIT_EXPECT_EQ(test, dma_buf_debug_pfn(page_to_pfn(page)),
+			IS_ENABLED(DMA_BUF_DEBUG_PFN));
+	KUNIT_EXPECT_FALSE(test, dma_buf_debug_pfn(page_to_pfn(ZERO_PAGE(0))));
 	test_buf_unimport(test, attach, sgt, buf);
+	dma_buf_detach(buf->dmabuf, attach);
+	test_buf_done(test, buf);
+}
+
+/* What no device may get: each way, and only as long as it is looked for. */
+static void tables_test_refuse(struct kunit *test)
+{
+	struct test_buf *buf = test_buf(test, &test_buf_ops);
+	struct dma_buf_attachment *attach = test_buf_attach(test, buf, NULL);
+	struct sg_table *sgt = test_buf_import(test, attach);
+	struct page *page = sg_page(sgt->sgl);
+	bool pfns = IS_ENABLED(DMA_BUF_DEBUG_PFN);
+	struct scatterlist mixed[2];
+
+	sg_init_table(mixed, 2);
+	sg_set_page(&mixed[0], ZERO_PAGE(0), PAGE_SIZE, 0);
+	sg_set_page(&mixed[1], page, PAGE_SIZE, 0);
+	KUNIT_EXPECT_TRUE(test, dma_buf_debug_bad_page(page));
+	KUNIT_EXPECT_TRUE(test, dma_buf_debug_bad_sg(sgt->sgl, sgt->nents));
+	KUNIT_EXPECT_TRUE(test, dma_buf_debug_bad_sg(mixed, 2));
+	KUNIT_EXPECT_FALSE(test, dma_buf_debug_bad_page(ZERO_PAGE(0)));
+	KUNIT_EXPECT_FALSE(test, dma_buf_debug_bad_sg(mixed, 1));
+	KUNIT_EXPECT_FALSE(test, dma_buf_debug_bad_sg(buf->sgt.sgl,
+						      buf->sgt.nents));
+	if (pfns) {
+		phys_addr_t phys = page_to_phys(page);
+
+		KUNIT_EXPECT_TRUE(test, dma_buf_debug_bad_phys(phys, 1));
+		KUNIT_EXPECT_TRUE(test, dma_buf_debug_bad_phys(phys - 1, 2));
+	}
+	KUNIT_EXPECT_FALSE(test, dma_buf_debug_bad_phys(0, SZ_1M));
+
+	test_buf_unimport(test, attach, sgt, buf);
+	KUNIT_EXPECT_TRUE(test, dma_buf_debug_bad_page(page));
+	KUNIT_EXPECT_EQ(test, test_switch(false), 0);
+	KUNIT_EXPECT_FALSE(test, dma_buf_debug_bad_page(page));
 	dma_buf_detach(buf->dmabuf, attach);
 	test_buf_done(test, buf);
 }
@@ -863,6 +987,7 @@ static struct kunit_case tables_cases[] = {
 	KUNIT_CASE(tables_test_switch),
 	KUNIT_CASE(tables_test_forget),
 	KUNIT_CASE(tables_test_report),
+	KUNIT_CASE(tables_test_refuse),
 	{}
 };
 

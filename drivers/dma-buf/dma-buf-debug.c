@@ -4,19 +4,26 @@
  *
  * With the check on, an importer gets a copy of the exporter's table. DMA
  * addresses, lengths and offsets are those of the original, which is not
- * touched; the page links lead into a window, a range of page frames that
- * neither is memory nor ever can be. Nothing is mapped where their struct
- * pages would be in the vmemmap, nor where their content would be in the
- * direct map, so whatever an importer does to such a page faults there:
+ * touched; the page links lead into a window, where no struct page is mapped.
+ *
+ * Where there is a vmemmap, the window is a range of page frames that neither is
+ * memory nor ever can be. Nothing is mapped where their struct pages would be in
+ * the vmemmap, nor where their content would be in the direct map, so whatever an
+ * importer does to such a page faults there:
  *
  *	sg_page(), page iterators	address in the window's struct pages
  *	kmap(), page_address()		address in the window's content
  *
- * (or, under KASAN, at the shadow of either). The window is divided into slots,
- * which remember whose table it was; so the fault handlers can say it.
+ * (or, under KASAN, at the shadow of either). page_to_pfn() and sg_phys() do not
+ * fault: they give numbers of the window, which the DMA and IOMMU interfaces
+ * know. pfn_valid() is false for them.
  *
- * Page arithmetic does not fault: page_to_pfn() and sg_phys() give numbers that
- * belong to no memory. pfn_valid() is false for them.
+ * Elsewhere, as on 32 bits, the window is a hole in the vmalloc area. The struct
+ * pages fault as well, and what derives something from them by reading them;
+ * plain arithmetic gives numbers that say nothing.
+ *
+ * The window is divided into slots, which remember whose table it was; so the
+ * fault handlers can say it.
  *
  * Switching. dma_buf_debug_key is on while the check is on, and as long as some
  * importer has a table of ours. Each attachment lists these tables, so an unmap
@@ -44,6 +51,7 @@
 #include <linux/spinlock.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
+#include <linux/vmalloc.h>
 #include <linux/workqueue.h>
 
 #include "dma-buf-debug.h"
@@ -51,31 +59,44 @@
 /* What a slot stands for. Most segments fit; a longer one takes several. */
 #define SLOT_SIZE	SZ_4M
 #define SLOT_PAGES	(SLOT_SIZE / PAGE_SIZE)
-#define NR_SLOTS	4096
 /*
  * Behind the slots: what all tables share that got none. As long as the longest
- * segment, whose offset and length have 32 bits each.
+ * segment, whose offset and length have 32 bits each; in a hole of the vmalloc
+ * area, where there is less room, as long as any that is seen there.
  */
+#ifdef DMA_BUF_DEBUG_PFN
+#define NR_SLOTS	4096
 #define SPARE_SLOTS	(SZ_8G / SLOT_SIZE)
+#else
+#define NR_SLOTS	64
+#define SPARE_SLOTS	(SZ_1G / SLOT_SIZE)
+#endif
 /* No memory section or large page of the direct map lies across its ends. */
 #define WINDOW_ALIGN	SZ_1G
+/* How many owners a slot remembers besides the last one. */
+#define NR_EARLIER	2
 
 /*
- * Whose the slot is, or was last, in copies: for those who have just crashed. The
- * last byte of a name is always 0.
+ * Whose a slot is or was, in copies: for those who have just crashed. The last byte
+ * of a name is always 0.
  */
-struct dma_buf_debug_slot {
+struct dma_buf_debug_owner {
 	char importer[48];
 	char driver[32];
 	char exporter[32];
 	unsigned long inode;
 	size_t size;
+};
+
+struct dma_buf_debug_slot {
+	struct dma_buf_debug_owner owner;
+	struct dma_buf_debug_owner earlier[NR_EARLIER];	/* the latest first */
 	unsigned int index;		/* among the slots of this table */
 	bool mapped;
 };
 
 struct dma_buf_debug_window {
-	unsigned long pfn;		/* the first one */
+	struct page *pages;		/* the first one */
 	unsigned int nr;		/* of slots, without the spare ones */
 	struct dma_buf_debug_slot *slots;
 	/*
@@ -105,7 +126,8 @@ enum dma_buf_debug_what {
 /* What an address in the window says. */
 struct dma_buf_debug_peek {
 	enum dma_buf_debug_what what;
-	const struct dma_buf_debug_slot *slot;	/* NULL: a spare one */
+	bool named;			/* false: a spare slot, nobody's */
+	struct dma_buf_debug_slot slot;	/* a copy */
 	unsigned long page;		/* of a segment */
 	unsigned int byte;		/* of the page, or of its struct page */
 };
@@ -119,7 +141,8 @@ static struct dma_buf_debug_window dma_buf_debug_window = {
 /* Protects the state of the switch. Nests inside of no lock of dma-buf. */
 static DEFINE_MUTEX(dma_buf_debug_mutex);
 static bool dma_buf_debug_booted;
-static bool dma_buf_debug_on;		/* written under the mutex */
+/* Written under the mutex */
+static bool dma_buf_debug_on = IS_ENABLED(CONFIG_DMABUF_DEBUG_ON);
 static atomic_t dma_buf_debug_live = ATOMIC_INIT(0);
 
 static unsigned int window_find(struct dma_buf_debug_window *w, unsigned int nr)
@@ -132,13 +155,25 @@ static unsigned int window_find(struct dma_buf_debug_window *w, unsigned int nr)
 	return first;
 }
 
+static void slot_take(struct dma_buf_debug_slot *slot,
+		      const struct dma_buf_debug_owner *owner,
+		      unsigned int index)
+{
+	memmove(&slot->earlier[1], &slot->earlier[0],
+		(NR_EARLIER - 1) * sizeof(slot->earlier[0]));
+	slot->earlier[0] = slot->owner;
+	slot->owner = *owner;
+	slot->index = index;
+	slot->mapped = true;
+}
+
 /*
  * Take slots in a row that hold a segment of @end bytes. They are taken in turn,
  * so that a slot remembers its last table as long as possible. Returns false if
  * there are none.
  */
 static bool window_get(struct dma_buf_debug_window *w, u64 end,
-		       const struct dma_buf_debug_slot *owner,
+		       const struct dma_buf_debug_owner *owner,
 		       unsigned int *slot, unsigned int *nr_slots)
 {
 	unsigned int i, nr = max(DIV_ROUND_UP_ULL(end, SLOT_SIZE), 1);
@@ -154,10 +189,8 @@ static bool window_get(struct dma_buf_debug_window *w, u64 end,
 	*nr_slots = nr;
 	bitmap_set(w->used, *slot, nr);
 	w->next = (*slot + nr) % w->nr;
-	for (i = 0; i < nr; i++) {
-		w->slots[*slot + i] = *owner;
-		w->slots[*slot + i].index = i;
-	}
+	for (i = 0; i < nr; i++)
+		slot_take(&w->slots[*slot + i], owner, i);
 	spin_unlock(&w->lock);
 	return true;
 }
@@ -177,37 +210,88 @@ static void window_put(struct dma_buf_debug_window *w, unsigned int slot,
 static struct page *window_page(struct dma_buf_debug_window *w,
 				unsigned int slot)
 {
-	return pfn_to_page(w->pfn + slot * SLOT_PAGES);
+	return w->pages + slot * SLOT_PAGES;
 }
+
+static unsigned long window_nr_pages(struct dma_buf_debug_window *w)
+{
+	return (w->nr + SPARE_SLOTS) * SLOT_PAGES;
+}
+
+#ifdef DMA_BUF_DEBUG_PFN
+
+static bool window_decode_content(struct dma_buf_debug_window *w,
+				  unsigned long addr,
+				  struct dma_buf_debug_peek *peek)
+{
+	unsigned long content = (unsigned long)page_to_virt(w->pages);
+
+	if (addr - content >= window_nr_pages(w) * PAGE_SIZE)
+		return false;
+	peek->what = PEEK_CONTENT;
+	peek->page = (addr - content) / PAGE_SIZE;
+	peek->byte = (addr - content) % PAGE_SIZE;
+	return true;
+}
+
+/* A page of the window in this physical range, or NULL */
+static struct page *window_phys(struct dma_buf_debug_window *w,
+				phys_addr_t phys, size_t size)
+{
+	unsigned long pfn = PHYS_PFN(phys), first = page_to_pfn(w->pages);
+	unsigned long last = PHYS_PFN(phys + size - 1);
+
+	if (!size || last < first || pfn >= first + window_nr_pages(w))
+		return NULL;
+	return w->pages + (max(pfn, first) - first);
+}
+
+#else
+
+static bool window_decode_content(struct dma_buf_debug_window *w,
+				  unsigned long addr,
+				  struct dma_buf_debug_peek *peek)
+{
+	return false;
+}
+
+static struct page *window_phys(struct dma_buf_debug_window *w,
+				phys_addr_t phys, size_t size)
+{
+	return NULL;
+}
+
+#endif
 
 static bool window_decode_plain(struct dma_buf_debug_window *w,
 				unsigned long addr,
 				struct dma_buf_debug_peek *peek)
 {
-	unsigned long pages = (w->nr + SPARE_SLOTS) * SLOT_PAGES;
-	unsigned long structs = (unsigned long)window_page(w, 0);
-	unsigned long content = (unsigned long)__va(PFN_PHYS(w->pfn));
+	unsigned long structs = (unsigned long)w->pages;
 
-	if (addr - structs < pages * sizeof(struct page)) {
+	if (addr - structs < window_nr_pages(w) * sizeof(struct page)) {
 		peek->what = PEEK_STRUCT_PAGE;
 		peek->page = (addr - structs) / sizeof(struct page);
 		peek->byte = (addr - structs) % sizeof(struct page);
-	} else if (addr - content < pages * PAGE_SIZE) {
-		peek->what = PEEK_CONTENT;
-		peek->page = (addr - content) / PAGE_SIZE;
-		peek->byte = (addr - content) % PAGE_SIZE;
-	} else {
+	} else if (!window_decode_content(w, addr, peek)) {
 		return false;
 	}
-	if (peek->page < w->nr * SLOT_PAGES) {
-		peek->slot = &w->slots[peek->page / SLOT_PAGES];
-		peek->page = peek->slot->index * SLOT_PAGES +
+	peek->named = peek->page < w->nr * SLOT_PAGES &&
+		      !copy_from_kernel_nofault(&peek->slot,
+						&w->slots[peek->page / SLOT_PAGES],
+						sizeof(peek->slot));
+	if (peek->named)
+		peek->page = peek->slot.index * SLOT_PAGES +
 			     peek->page % SLOT_PAGES;
-	} else {
-		peek->slot = NULL;
+	else if (peek->page >= w->nr * SLOT_PAGES)
 		peek->page -= w->nr * SLOT_PAGES;
-	}
 	return true;
+}
+
+/* The rest of the window is there for those who see its slots. */
+static bool window_exists(struct dma_buf_debug_window *w)
+{
+	return smp_load_acquire(&w->slots);
 }
 
 /*
@@ -218,7 +302,7 @@ static bool window_decode_plain(struct dma_buf_debug_window *w,
 static bool window_decode(struct dma_buf_debug_window *w, unsigned long addr,
 			  struct dma_buf_debug_peek *peek)
 {
-	if (!w->slots)
+	if (!window_exists(w))
 		return false;
 	addr = (unsigned long)kasan_reset_tag((void *)addr);
 	if (window_decode_plain(w, addr, peek))
@@ -233,21 +317,33 @@ static bool window_decode(struct dma_buf_debug_window *w, unsigned long addr,
 	return false;
 }
 
+static void show_earlier_owners(const struct dma_buf_debug_slot *slot)
+{
+	const struct dma_buf_debug_owner *owner;
+
+	for (owner = slot->earlier; owner < slot->earlier + NR_EARLIER; owner++)
+		if (*owner->importer)
+			pr_alert("or an earlier owner of that place: importer %s (driver %s), exporter %s, inode %lu, size %zu; it has been unmapped\n",
+				 owner->importer, owner->driver,
+				 owner->exporter, owner->inode, owner->size);
+}
+
 static void dma_buf_debug_show(const struct dma_buf_debug_peek *peek,
 			       const char *what)
 {
-	const struct dma_buf_debug_slot *slot = peek->slot;
+	const struct dma_buf_debug_owner *owner = &peek->slot.owner;
 
-	if (!slot) {
+	if (!peek->named) {
 		pr_alert("an importer (more tables than slots, so no name) %s, page %lu of a segment, byte %u\n",
 			 what, peek->page, peek->byte);
 		return;
 	}
 	pr_alert("importer %s (driver %s) %s, page %lu of a segment, byte %u\n",
-		 slot->importer, slot->driver, what, peek->page, peek->byte);
+		 owner->importer, owner->driver, what, peek->page, peek->byte);
 	pr_alert("the buffer is of exporter %s, inode %lu, size %zu; %s\n",
-		 slot->exporter, slot->inode, slot->size,
-		 slot->mapped ? "it is mapped" : "it has been unmapped");
+		 owner->exporter, owner->inode, owner->size,
+		 peek->slot.mapped ? "it is mapped" : "it has been unmapped");
+	show_earlier_owners(&peek->slot);
 }
 
 static const char *dma_buf_debug_verb(const struct dma_buf_debug_peek *peek)
@@ -256,6 +352,17 @@ static const char *dma_buf_debug_verb(const struct dma_buf_debug_peek *peek)
 		return "accessed the content by kmap() or page_address()";
 	return peek->page ? "dereferenced a page of a page iterator" :
 			    "dereferenced sg_page()";
+}
+
+/**
+ * dma_buf_debug_exists - is there anything that the others would know?
+ *
+ * Context: Any.
+ * Return: true once importers have been checked.
+ */
+bool dma_buf_debug_exists(void)
+{
+	return window_exists(&dma_buf_debug_window);
 }
 
 /**
@@ -308,7 +415,8 @@ void dma_buf_debug_fixup(unsigned long addr)
  * dma_buf_debug_page - name the importer who gives away the page of a buffer
  * @page: a page, not dereferenced
  *
- * For checks of what is done to pages without an access to them.
+ * For checks of what is done to pages without an access to them, which say by
+ * themselves where they are.
  *
  * Context: Any. Takes no lock but those of printk().
  * Return: true if @page belongs to an imported buffer.
@@ -323,19 +431,90 @@ bool dma_buf_debug_page(const struct page *page)
 	return true;
 }
 
+/**
+ * dma_buf_debug_pfn - name the importer who gives away the page of a buffer
+ * @pfn: a page frame number, any
+ *
+ * As dma_buf_debug_page(). Knows none where there is no vmemmap.
+ *
+ * Context: Any. Takes no lock but those of printk().
+ * Return: true if @pfn belongs to an imported buffer.
+ */
+bool dma_buf_debug_pfn(unsigned long pfn)
+{
+	struct dma_buf_debug_window *w = &dma_buf_debug_window;
+	struct page *page;
+
+	if (!window_exists(w))
+		return false;
+	page = window_phys(w, PFN_PHYS(pfn), PAGE_SIZE);
+	return page && dma_buf_debug_page(page);
+}
+
+/*
+ * Is it a page of the window? Nothing crashes then, so a backtrace has to say where
+ * it was; at most a few in some seconds.
+ */
+static bool refuse_page(const struct page *page)
+{
+	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
+	struct dma_buf_debug_peek peek;
+
+	if (!window_decode(&dma_buf_debug_window, (unsigned long)page, &peek))
+		return false;
+	if (__ratelimit(&limit)) {
+		dma_buf_debug_show(&peek, "passed sg_page() on");
+		dump_stack_lvl(KERN_ALERT);
+	}
+	return true;
+}
+
+bool __dma_buf_debug_bad_page(const struct page *page)
+{
+	return refuse_page(page);
+}
+
+/*
+ * All pages of an importer's table are of the window, so a few entries tell. This is
+ * what the exporter's table passes as well, when it is mapped.
+ */
+#define BAD_SG_ENTRIES	8U
+
+bool __dma_buf_debug_bad_sg(struct scatterlist *sgl, unsigned int nents)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	for_each_sg(sgl, sg, min(nents, BAD_SG_ENTRIES), i)
+		if (refuse_page(sg_page(sg)))
+			return true;
+	return false;
+}
+
+bool __dma_buf_debug_bad_phys(phys_addr_t phys, size_t size)
+{
+	struct dma_buf_debug_window *w = &dma_buf_debug_window;
+	struct page *page;
+
+	if (!window_exists(w))
+		return false;
+	page = window_phys(w, phys, size);
+	return page && refuse_page(page);
+}
+
 static void dma_buf_debug_describe(struct dma_buf_attachment *attach,
-				   struct dma_buf_debug_slot *slot)
+				   struct dma_buf_debug_owner *owner)
 {
 	struct dma_buf *dmabuf = attach->dmabuf;
 
-	*slot = (struct dma_buf_debug_slot) {
+	*owner = (struct dma_buf_debug_owner) {
 		.inode = file_inode(dmabuf->file)->i_ino,
 		.size = dmabuf->size,
-		.mapped = true,
 	};
-	strscpy(slot->importer, dev_name(attach->dev) ?: "");
-	strscpy(slot->driver, dev_driver_string(attach->dev));
-	strscpy(slot->exporter, dmabuf->exp_name);
+	strscpy(owner->importer, dev_name(attach->dev) ?: "");
+	strscpy(owner->driver, dev_driver_string(attach->dev));
+	strscpy(owner->exporter, dmabuf->exp_name);
 }
 
 /* Point the links of a table to @page. */
@@ -432,7 +611,7 @@ struct sg_table *dma_buf_debug_wrap(struct dma_buf_attachment *attach,
 	struct dma_buf_debug_window *w = &dma_buf_debug_window;
 	unsigned int nr = max(sgt->nents, sgt->orig_nents);
 	struct dma_buf_debug_map *map;
-	struct dma_buf_debug_slot owner;
+	struct dma_buf_debug_owner owner;
 	u64 end;
 
 	dma_resv_assert_held(attach->dmabuf->resv);
@@ -444,6 +623,12 @@ struct sg_table *dma_buf_debug_wrap(struct dma_buf_attachment *attach,
 		return ERR_PTR(-ENOMEM);
 	}
 	end = map_copy(map, sgt, nr);
+	if (end > (u64)SPARE_SLOTS * SLOT_SIZE) {
+		pr_warn_ratelimited("a segment is too long to check its importer\n");
+		kvfree(map);
+		dma_buf_debug_exit();
+		return sgt;
+	}
 	dma_buf_debug_describe(attach, &owner);
 	if (!window_get(w, end, &owner, &map->slot, &map->nr_slots))
 		pr_warn_ratelimited("more tables than slots; importers may go unnamed\n");
@@ -485,8 +670,8 @@ struct sg_table *dma_buf_debug_unwrap(struct dma_buf_attachment *attach,
  * dma_buf_debug_forget - an attachment goes away
  * @attach: attachment that is detached
  *
- * An importer that did not unmap all it has mapped is named. Its tables stay
- * allocated, as the exporter's do: it may be using them still.
+ * An importer that did not unmap all it has mapped is named. Its tables go with the
+ * attachment, as those of exporters do.
  *
  * Context: Process context. The dma_resv lock of the buffer is held.
  */
@@ -497,17 +682,22 @@ void dma_buf_debug_forget(struct dma_buf_attachment *attach)
 	unsigned int nr = 0;
 
 	dma_resv_assert_held(dmabuf->resv);
-	for (map = attach->debug; map; map = map->next, nr++) {
+	while (attach->debug) {
+		map = attach->debug;
+		attach->debug = map->next;
 		window_put(&dma_buf_debug_window, map->slot, map->nr_slots);
+		kvfree(map);
 		dma_buf_debug_exit();
+		nr++;
 	}
 	if (nr)
 		pr_warn("importer %s (driver %s) detached with %u tables mapped; the buffer is of exporter %s, inode %lu, size %zu\n",
 			dev_name(attach->dev), dev_driver_string(attach->dev),
 			nr, dmabuf->exp_name, file_inode(dmabuf->file)->i_ino,
 			dmabuf->size);
-	attach->debug = NULL;
 }
+
+#ifdef DMA_BUF_DEBUG_PFN
 
 /*
  * Find page frames that are no memory now nor later, and that the vmemmap and
@@ -515,7 +705,7 @@ void dma_buf_debug_forget(struct dma_buf_attachment *attach)
  * even address. Failing that, a free range from the top down, away from memory
  * that may be plugged in; as a resource, since others look for such a range.
  */
-static unsigned long dma_buf_debug_reserve(u64 size)
+static unsigned long dma_buf_debug_reserve_pfn(u64 size)
 {
 	u64 end = PHYSMEM_END, top = min_t(u64, end, iomem_resource.end);
 	u64 low = PFN_PHYS(max_possible_pfn), start;
@@ -534,6 +724,28 @@ static unsigned long dma_buf_debug_reserve(u64 size)
 	return 0;
 }
 
+static struct page *dma_buf_debug_reserve(void)
+{
+	u64 size = (u64)(NR_SLOTS + SPARE_SLOTS) * SLOT_SIZE;
+	unsigned long pfn = dma_buf_debug_reserve_pfn(size);
+
+	return pfn ? pfn_to_page(pfn) : NULL;
+}
+
+#else
+
+/* A part of the vmalloc area that is nobody else's, and in which nothing is mapped */
+static struct page *dma_buf_debug_reserve(void)
+{
+	struct vm_struct *area;
+
+	area = get_vm_area((NR_SLOTS + SPARE_SLOTS) * SLOT_PAGES *
+			   sizeof(struct page), VM_MAP);
+	return area ? area->addr : NULL;
+}
+
+#endif
+
 static int dma_buf_debug_setup(void)
 {
 	struct dma_buf_debug_window *w = &dma_buf_debug_window;
@@ -541,10 +753,9 @@ static int dma_buf_debug_setup(void)
 
 	if (w->slots)
 		return 0;
-	if (!w->pfn)
-		w->pfn = dma_buf_debug_reserve((u64)(NR_SLOTS + SPARE_SLOTS) *
-					       SLOT_SIZE);
-	if (!w->pfn)
+	if (!w->pages)
+		w->pages = dma_buf_debug_reserve();
+	if (!w->pages)
 		return -ENOSPC;
 	slots = kvcalloc(NR_SLOTS, sizeof(*slots), GFP_KERNEL);
 	if (!slots)

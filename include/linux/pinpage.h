@@ -177,6 +177,7 @@ struct pinpage_set {
 	unsigned int state;
 	struct pinpage_batch *batch;
 	unsigned long refuses;
+	unsigned int evict_run;
 	bool evicting;
 	ktime_t began, rests, retry;
 };

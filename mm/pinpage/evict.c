@@ -60,10 +60,15 @@ void pinpage_evict_not(struct pinpage_set *set, bool leaves)
 	spin_unlock(&evict_lock);
 }
 
-static bool is_due(struct pinpage_set *set, unsigned long now)
+static bool is_due(struct pinpage_set *set)
 {
-	return time_after_eq(now, READ_ONCE(set->refuses) +
-				  msecs_to_jiffies(READ_ONCE(sysctl_evict_ms)));
+	return time_after_eq(jiffies, READ_ONCE(set->refuses) +
+				      msecs_to_jiffies(READ_ONCE(sysctl_evict_ms)));
+}
+
+static bool is_evicting(struct pinpage_set *set)
+{
+	return set->evicting;
 }
 
 /* After this attempt comes another one, but not at once. */
@@ -73,20 +78,24 @@ static void set_not_due(struct pinpage_set *set)
 				 msecs_to_jiffies(READ_ONCE(sysctl_evict_ms)));
 }
 
-/* The next set whose time has come; to be put. It goes to the end of the list. */
-static struct pinpage_set *next_due(unsigned long began)
+/* A set that @wants says is in question, once in each @run; to be put. */
+static struct pinpage_set *next_set(unsigned int run,
+				    bool (*wants)(struct pinpage_set *set))
 {
 	struct pinpage_set *set, *found = NULL;
 
 	spin_lock(&evict_lock);
 	list_for_each_entry(set, &evict_list, evict) {
-		if (!is_due(set, began) || !pinpage_set_get(set))
+		if (set->evict_run == run || !wants(set) ||
+		    !pinpage_set_get(set))
 			continue;
 		found = set;
 		break;
 	}
-	if (found)
+	if (found) {
+		found->evict_run = run;
 		list_move_tail(&found->evict, &evict_list);
+	}
 	spin_unlock(&evict_lock);
 	return found;
 }
@@ -114,10 +123,11 @@ static bool isolate_slot(struct pinpage_slot *slot, struct list_head *folios)
 }
 
 /*
- * Isolate up to EVICT_PAGES pages of @set, from where the last call ended.
- * Returns whether the end of the set was reached.
+ * Isolate up to EVICT_PAGES pages of @set, from where the last call ended:
+ * how many. evict_at is 0 where that was the rest of the set.
  */
-static bool isolate_set(struct pinpage_set *set, struct list_head *folios)
+static unsigned long isolate_set(struct pinpage_set *set,
+				 struct list_head *folios)
 {
 	unsigned long nr = 0, index = 0;
 	struct pinpage_chunk *chunk;
@@ -133,7 +143,7 @@ static bool isolate_set(struct pinpage_set *set, struct list_head *folios)
 				continue;
 			if (nr >= EVICT_PAGES) {
 				set->evict_at = index - 1;
-				return false;
+				return nr;
 			}
 			if (isolate_slot(&chunk->slots[i], folios))
 				nr += slot_nr(&chunk->slots[i]);
@@ -141,7 +151,7 @@ static bool isolate_set(struct pinpage_set *set, struct list_head *folios)
 		cond_resched();
 	}
 	set->evict_at = 0;
-	return true;
+	return nr;
 }
 
 /* Is all of @set where a long-term pin may be? */
@@ -171,18 +181,12 @@ static void forget_set(struct pinpage_set *set)
 	atomic_long_inc(&set->system->nr_evicted);
 }
 
-/* Nothing of @set could be isolated: is it because nothing has to go? */
+/* Has all of @set been moved out? */
 static void finish_set(struct pinpage_set *set)
 {
 	struct pinpage_batch *nobody = pinpage_no_batch();
 	ktime_t when = 0;
 
-	/* Its pages have been in nobody's way: it can be asked as ever. */
-	if (!set->evicting) {
-		if (may_stay(set))
-			pinpage_evict_not(set, true);
-		return;
-	}
 	if (pinpage_pause_open(set, nobody, &when))
 		return;
 	if (may_stay(set))
@@ -205,23 +209,46 @@ static void move_out(struct list_head *folios)
 	putback_movable_pages(folios);
 }
 
-static void evict_sets(struct work_struct *work)
+/* Of all sets whose time has come, together: they are waited for together. */
+static void move_sets(unsigned int run)
 {
-	unsigned long began = jiffies;
+	unsigned long nr = 0, its;
 	struct pinpage_set *set;
 	LIST_HEAD(folios);
-	bool more, end;
 
-	while ((set = next_due(began))) {
-		end = isolate_set(set, &folios);
-		if (end)
-			set_not_due(set);
-		if (list_empty(&folios))
-			finish_set(set);
-		else
+	while ((set = next_set(run, is_due))) {
+		its = isolate_set(set, &folios);
+		if (its)
 			set_evicting(set);
+		else if (!set->evicting && may_stay(set))
+			/* It is in nobody's way: it can be asked as ever. */
+			pinpage_evict_not(set, true);
+		if (set->evict_at)
+			set->evict_run--;
+		else
+			set_not_due(set);
 		pinpage_set_put(set);
-		move_out(&folios);
+		nr += its;
+		if (nr >= EVICT_PAGES) {
+			move_out(&folios);
+			nr = 0;
+		}
+		cond_resched();
+	}
+	move_out(&folios);
+}
+
+static void evict_sets(struct work_struct *work)
+{
+	static unsigned int run;
+	struct pinpage_set *set;
+	bool more;
+
+	move_sets(++run);
+	run++;
+	while ((set = next_set(run, is_evicting))) {
+		finish_set(set);
+		pinpage_set_put(set);
 		cond_resched();
 	}
 	spin_lock(&evict_lock);

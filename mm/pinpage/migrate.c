@@ -115,7 +115,7 @@ static int grow_array(void **array, size_t nr, size_t size)
 	return 0;
 }
 
-/* Room for so many claims, before there are any. */
+/* Room for so many claims; what is there moves. */
 static int grow_batch(struct pinpage_batch *batch, u32 max)
 {
 	if (grow_array((void **)&batch->claims, max, sizeof(*batch->claims)) ||
@@ -420,6 +420,12 @@ static struct pinned_owner *find_owner(struct pinpage_batch *batch,
 	return NULL;
 }
 
+/* Would @set be waited for, if it took its time? */
+static bool is_patient(struct pinpage_batch *batch, struct pinpage_set *set)
+{
+	return batch->mig->reason == MR_LONGTERM_PIN || pinpage_worth_waiting(set);
+}
+
 /* Open the pause of @set for this batch: 0, -EBUSY or -EALREADY. */
 static int open_owner(struct pinpage_batch *batch, struct pinpage_set *set)
 {
@@ -433,6 +439,9 @@ static int open_owner(struct pinpage_batch *batch, struct pinpage_set *set)
 		return -EBUSY;
 	err = pinpage_pause_open(set, batch, &batch->when);
 	if (err) {
+		/* Its rest after a pause in vain is waiting for it as well. */
+		if (!is_patient(batch, set))
+			err = -EBUSY;
 		pinpage_set_put(set);
 		return err;
 	}
@@ -479,7 +488,8 @@ static int can_claim(struct pinpage_batch *batch, struct pinned_folio *f,
 	}
 	if (several != nested)
 		return -ENODATA;
-	if (batch->nr_claims + nr > batch->max_claims)
+	/* Pauses may have been opened for a folio that was not claimed after all. */
+	if (max(batch->nr_claims, batch->nr_owners) + nr > batch->max_claims)
 		return -ENOSPC;
 	if (folio_ref_count(f->src) != refs + other_refs(f))
 		return -EAGAIN;
@@ -580,9 +590,8 @@ static void claim_folios(struct pinpage_batch *batch, bool nested)
 		if (f->state != FOLIO_TRY || !f->ready)
 			continue;
 		err = f->asks < ASKS ? claim_folio(batch, f, nested) : -EBUSY;
-		/* Where nothing is claimed yet, there may be more room. */
-		if (err == -ENOSPC && !batch->nr_claims)
-			err = grow_batch(batch, 4 * batch->max_claims) ?:
+		while (err == -ENOSPC)
+			err = grow_batch(batch, 2 * batch->max_claims) ?:
 			      claim_folio(batch, f, nested);
 		if (err == -ENODATA)
 			continue;
@@ -742,8 +751,7 @@ static void ask_owner(struct pinpage_batch *batch, struct pinned_owner *owner)
 	default:
 		owner->state = OWNER_WAITING;
 		owner->limit = ktime_add_ms(ktime_get(), set_timeout(set));
-		owner->patient = batch->mig->reason == MR_LONGTERM_PIN ||
-				 pinpage_worth_waiting(set);
+		owner->patient = is_patient(batch, set);
 		batch->nr_waiting++;
 	}
 }
@@ -1087,6 +1095,7 @@ int __pinpage_migrate(const struct pinpage_migration *mig)
 {
 	struct pinpage_batch *batch = NULL;
 	struct folio *folio, *next;
+	LIST_HEAD(kernel);
 	LIST_HEAD(pinned);
 	int nr_failed;
 	u32 nr = 0;
@@ -1095,11 +1104,11 @@ int __pinpage_migrate(const struct pinpage_migration *mig)
 		if (!folio_test_pinpage(folio))
 			continue;
 		nr++;
-		if (pinpage_folio_kernel(folio))
-			list_move(&folio->lru, &pinned);
-		else
-			list_move_tail(&folio->lru, &pinned);
+		list_move_tail(&folio->lru, pinpage_folio_kernel(folio) ?
+					    &kernel : &pinned);
 	}
+	/* A driver that wants its page back waits for them. */
+	list_splice(&kernel, &pinned);
 	if (list_empty(&pinned))
 		return 0;
 	if (may_ask(mig->reason))

@@ -64,6 +64,7 @@ void pinpage_pause_init(struct pinpage_set *set)
 	set->rests = 0;
 	set->retry = 0;
 	set->evicting = false;
+	set->evict_run = 0;
 }
 
 /**

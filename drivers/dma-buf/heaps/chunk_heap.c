@@ -18,12 +18,12 @@
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/of.h>
-#include <linux/of_reserved_mem.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/string.h>
 
+#include "heap-area.h"
 #include "heap-helpers.h"
 
 /* Of the parameter; a property has no default. */
@@ -209,14 +209,14 @@ static struct dma_buf *chunk_heap_allocate(struct dma_heap *dma_heap,
 	struct heap_buffer *buffer;
 	int ret;
 
-	if (len > cma_get_size(heap->cma))
-		return ERR_PTR(-ENOMEM);
 	len = ALIGN(len, size);
-	buffer = heap_buffer_alloc(len, len / size, chunk_heap_free);
-	if (!buffer)
-		return ERR_PTR(-ENOMEM);
+	buffer = heap_buffer_alloc(len, chunk_heap_free);
+	if (IS_ERR(buffer))
+		return ERR_CAST(buffer);
 	buffer->priv = heap;
-	ret = fill_buffer(buffer);
+	ret = heap_buffer_table(buffer, len / size);
+	if (!ret)
+		ret = fill_buffer(buffer);
 	if (ret) {
 		heap_buffer_free(buffer);
 		return ERR_PTR(ret);
@@ -283,21 +283,15 @@ static void __init bind_heap(const char *source, const char *region,
 	list_add_tail(&heap->node, &bound_heaps);
 }
 
-/* A name without a unit address means the same on other machines. */
-static int __init short_name(const char *region)
-{
-	return strchrnul(region, '@') - region;
-}
-
 /* Would another heap have the same short name? */
 static bool __init is_ambiguous(struct chunk_heap *heap)
 {
-	int len = short_name(heap->region);
+	int len = heap_area_short_name(heap->region);
 	struct chunk_heap *other;
 
 	list_for_each_entry(other, &bound_heaps, node)
 		if (other != heap && other->order == heap->order &&
-		    short_name(other->region) == len &&
+		    heap_area_short_name(other->region) == len &&
 		    !strncmp(other->region, heap->region, len))
 			return true;
 	return false;
@@ -307,7 +301,7 @@ static bool __init is_ambiguous(struct chunk_heap *heap)
 static char * __init heap_name(struct chunk_heap *heap)
 {
 	unsigned long kib = (PAGE_SIZE << heap->order) / SZ_1K;
-	int len = short_name(heap->region), unit = 0;
+	int len = heap_area_short_name(heap->region), unit = 0;
 
 	if (!len || is_ambiguous(heap))
 		len = strlen(heap->region);
@@ -325,6 +319,8 @@ static void __init add_heap(struct chunk_heap *heap)
 		.name = heap_name(heap),
 		.ops = &chunk_heap_ops,
 		.priv = heap,
+		.max = ALIGN_DOWN(cma_get_size(heap->cma),
+				  PAGE_SIZE << heap->order),
 	};
 
 	if (exp_info.name && !IS_ERR(dma_heap_add(&exp_info))) {
@@ -338,36 +334,10 @@ static void __init add_heap(struct chunk_heap *heap)
 	kfree(heap);
 }
 
-/* A CMA area by its name, or by where it is. */
-struct area {
-	const char *name;
-	phys_addr_t base;
-	phys_addr_t size;
-	struct cma *cma;
-};
-
-static int __init is_area(struct cma *cma, void *data)
-{
-	struct area *area = data;
-
-	if (area->name ? !strcmp(area->name, cma_get_name(cma)) :
-			 area->base == cma_get_base(cma) &&
-			 area->size == cma_get_size(cma))
-		area->cma = cma;
-	return !!area->cma;
-}
-
-static struct cma * __init find_area(struct area area)
-{
-	cma_for_each_area(is_area, &area);
-	return area.cma;
-}
-
 static void __init bind_node(struct device_node *node)
 {
 	struct property *property;
-	struct reserved_mem *rmem;
-	struct cma *cma = NULL;
+	struct cma *cma;
 	u32 bytes;
 
 	property = of_find_property(node, CHUNK_PROPERTY, NULL);
@@ -378,13 +348,9 @@ static void __init bind_node(struct device_node *node)
 		pr_err("%pOF: " CHUNK_PROPERTY " is not one cell\n", node);
 		return;
 	}
-	rmem = of_reserved_mem_lookup(node);
-	if (rmem)
-		cma = find_area((struct area) {
-			.base = rmem->base, .size = rmem->size });
+	cma = heap_area_of_node(node);
 	if (!cma) {
-		pr_err("%pOF: " CHUNK_PROPERTY " wants a reusable shared-dma-pool\n",
-		       node);
+		pr_err("%pOF: " CHUNK_PROPERTY " is for a reusable pool\n", node);
 		return;
 	}
 	bind_heap(CHUNK_PROPERTY, cma_get_name(cma), cma, bytes);
@@ -401,7 +367,7 @@ static void __init bind_nodes(void)
 }
 
 /* chunk_heap=area[:size], as often as there are heaps */
-static char *parameters[16] __initdata;
+static char *parameters[HEAP_PARAMETERS] __initdata;
 static unsigned int nr_parameters __initdata;
 
 static int __init chunk_heap_setup(char *arg)
@@ -429,8 +395,7 @@ static void __init bind_parameter(char *arg)
 		       arg, size ? ":" : "", size ?: "");
 		return;
 	}
-	bind_heap("chunk_heap", arg, find_area((struct area) { .name = arg }),
-		  bytes);
+	bind_heap("chunk_heap", arg, heap_area_by_name(arg), bytes);
 }
 
 static int __init chunk_heap_init(void)

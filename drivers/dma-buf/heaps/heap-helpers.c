@@ -9,19 +9,97 @@
  * Locking: attach, detach, mmap and CPU access are called without the dma_resv
  * lock, mapping and vmap with it. buffer->lock is inside of it, and of mmap_lock.
  */
+#define pr_fmt(fmt) "dma-buf: " fmt
+
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
 #include <linux/highmem.h>
 #include <linux/iosys-map.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/overflow.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
 #include "heap-helpers.h"
+
+#ifdef CONFIG_MEMCG
+
+/* obj_cgroup_charge() counts bytes in an unsigned int. */
+#define CHARGE_MAX	((unsigned long)SZ_1G)
+
+static void heap_uncharge(struct heap_buffer *buffer, unsigned long bytes)
+{
+	unsigned long part;
+
+	if (!buffer->objcg)
+		return;
+	buffer->charged -= bytes;
+	for (; bytes; bytes -= part) {
+		part = min(bytes, CHARGE_MAX);
+		obj_cgroup_uncharge(buffer->objcg, part);
+	}
+}
+
+/*
+ * Charge memory of @buffer to the cgroup of who allocated it. Whoever exceeds the
+ * limit gets an error, and nobody is killed for it.
+ */
+static int heap_charge(struct heap_buffer *buffer, unsigned long bytes)
+{
+	const gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
+	unsigned long part, done;
+
+	if (!buffer->objcg)
+		return 0;
+	for (done = 0; done < bytes; done += part) {
+		part = min(bytes - done, CHARGE_MAX);
+		if (obj_cgroup_charge(buffer->objcg, gfp, part)) {
+			heap_uncharge(buffer, done);
+			return -ENOMEM;
+		}
+		buffer->charged += part;
+	}
+	return 0;
+}
+
+static void heap_charge_begin(struct heap_buffer *buffer)
+{
+	if (dma_heap_accounts())
+		buffer->objcg = get_obj_cgroup_from_current();
+}
+
+static void heap_charge_end(struct heap_buffer *buffer)
+{
+	heap_uncharge(buffer, buffer->charged);
+	obj_cgroup_put(buffer->objcg);
+}
+
+#else
+
+static void heap_uncharge(struct heap_buffer *buffer, unsigned long bytes)
+{
+}
+
+static int heap_charge(struct heap_buffer *buffer, unsigned long bytes)
+{
+	return 0;
+}
+
+static void heap_charge_begin(struct heap_buffer *buffer)
+{
+}
+
+static void heap_charge_end(struct heap_buffer *buffer)
+{
+}
+
+#endif
 
 /*
  * A copy of the table, for one mapping. attachment->priv is one that is not
@@ -31,22 +109,24 @@
  */
 struct heap_mapping {
 	struct sg_table table;
-	struct device *dev;
+	struct dma_buf_attachment *attachment;
 	enum dma_data_direction direction;
 	struct list_head node;
 };
 
 static struct heap_mapping *heap_mapping_alloc(struct heap_buffer *buffer)
 {
+	/* Who attaches pays for it. */
+	gfp_t gfp = buffer->objcg ? GFP_KERNEL_ACCOUNT : GFP_KERNEL;
 	struct sg_table *from = &buffer->sg_table;
 	struct scatterlist *sg, *to;
 	struct heap_mapping *map;
 	unsigned int i;
 
-	map = kzalloc(sizeof(*map), GFP_KERNEL);
+	map = kzalloc(sizeof(*map), gfp);
 	if (!map)
 		return NULL;
-	if (sg_alloc_table(&map->table, from->orig_nents, GFP_KERNEL)) {
+	if (sg_alloc_table(&map->table, from->orig_nents, gfp)) {
 		kfree(map);
 		return NULL;
 	}
@@ -73,9 +153,35 @@ static int heap_attach(struct dma_buf *dmabuf,
 	return attachment->priv ? 0 : -ENOMEM;
 }
 
+static void heap_mapping_unmap(struct heap_mapping *map)
+{
+	dma_unmap_sgtable(map->attachment->dev, &map->table, map->direction, 0);
+}
+
+/* What an importer has not given back goes with its attachment, and its device. */
 static void heap_detach(struct dma_buf *dmabuf,
 			struct dma_buf_attachment *attachment)
 {
+	struct heap_buffer *buffer = dmabuf->priv;
+	struct heap_mapping *map, *next;
+	unsigned int nr = 0;
+	LIST_HEAD(left);
+
+	mutex_lock(&buffer->lock);
+	list_for_each_entry_safe(map, next, &buffer->mappings, node)
+		if (map->attachment == attachment)
+			list_move(&map->node, &left);
+	mutex_unlock(&buffer->lock);
+	list_for_each_entry_safe(map, next, &left, node) {
+		heap_mapping_unmap(map);
+		heap_mapping_free(map);
+		nr++;
+	}
+	if (nr)
+		pr_warn("importer %s (driver %s) detached with %u mappings of a buffer of %s, which are unmapped now\n",
+			dev_name(attachment->dev),
+			dev_driver_string(attachment->dev), nr,
+			dmabuf->exp_name);
 	heap_mapping_free(attachment->priv);
 }
 
@@ -106,7 +212,7 @@ static struct sg_table *heap_map(struct dma_buf_attachment *attachment,
 		heap_mapping_keep(attachment, map);
 		return ERR_PTR(ret);
 	}
-	map->dev = attachment->dev;
+	map->attachment = attachment;
 	map->direction = direction;
 	mutex_lock(&buffer->lock);
 	list_add(&map->node, &buffer->mappings);
@@ -126,20 +232,22 @@ static void heap_unmap(struct dma_buf_attachment *attachment,
 	mutex_lock(&buffer->lock);
 	list_del(&map->node);
 	mutex_unlock(&buffer->lock);
-	dma_unmap_sgtable(attachment->dev, table, direction, 0);
+	heap_mapping_unmap(map);
 	heap_mapping_keep(attachment, map);
 }
 
 static void heap_sync_mapping(struct heap_mapping *map,
 			      enum dma_data_direction direction, bool for_cpu)
 {
+	struct device *dev = map->attachment->dev;
+
 	/* What is mapped for one direction is synchronized for that one. */
 	if (map->direction != DMA_BIDIRECTIONAL)
 		direction = map->direction;
 	if (for_cpu)
-		dma_sync_sgtable_for_cpu(map->dev, &map->table, direction);
+		dma_sync_sgtable_for_cpu(dev, &map->table, direction);
 	else
-		dma_sync_sgtable_for_device(map->dev, &map->table, direction);
+		dma_sync_sgtable_for_device(dev, &map->table, direction);
 }
 
 static int heap_cpu_access(struct heap_buffer *buffer,
@@ -170,6 +278,21 @@ static int heap_end_cpu_access(struct dma_buf *dmabuf,
 	return heap_cpu_access(dmabuf->priv, direction, false);
 }
 
+static struct page **heap_alloc_pages(struct heap_buffer *buffer)
+{
+	unsigned long bytes;
+	struct page **pages;
+
+	if (check_mul_overflow(buffer->len >> PAGE_SHIFT, sizeof(*pages),
+			       &bytes) || bytes > INT_MAX ||
+	    heap_charge(buffer, bytes))
+		return NULL;
+	pages = kvmalloc(bytes, GFP_KERNEL);
+	if (!pages)
+		heap_uncharge(buffer, bytes);
+	return pages;
+}
+
 /*
  * All pages, one by one, as vmap() wants them, and as they are found when they
  * are unmapped. It stays until the buffer is freed. Caller holds the lock.
@@ -183,8 +306,7 @@ static int heap_find_pages(struct heap_buffer *buffer)
 	lockdep_assert_held(&buffer->lock);
 	if (buffer->pages)
 		return 0;
-	pages = kvmalloc_array(buffer->len >> PAGE_SHIFT, sizeof(*pages),
-			       GFP_KERNEL);
+	pages = heap_alloc_pages(buffer);
 	if (!pages)
 		return -ENOMEM;
 	for_each_sgtable_page(&buffer->sg_table, &iter, 0)
@@ -296,28 +418,54 @@ static const struct dma_buf_ops heap_buf_ops = {
 /**
  * heap_buffer_alloc() - begin with a buffer
  * @len: bytes, whole pages
- * @nents: segments in its table, which are empty
  * @free: see &struct heap_buffer
  *
+ * If buffers are accounted for, @len is charged to the memory cgroup of the caller,
+ * before there is any memory.
+ *
  * Context: may sleep.
- * Return: The buffer, or %NULL without memory for it.
+ * Return: The buffer, without a table; or -ENOMEM.
  */
-struct heap_buffer *heap_buffer_alloc(unsigned long len, unsigned int nents,
+struct heap_buffer *heap_buffer_alloc(unsigned long len,
 				      void (*free)(struct heap_buffer *buffer))
 {
 	struct heap_buffer *buffer = kzalloc(sizeof(*buffer), GFP_KERNEL);
 
 	if (!buffer)
-		return NULL;
-	if (sg_alloc_table(&buffer->sg_table, nents, GFP_KERNEL)) {
-		kfree(buffer);
-		return NULL;
-	}
+		return ERR_PTR(-ENOMEM);
 	buffer->len = len;
 	buffer->free = free;
 	mutex_init(&buffer->lock);
 	INIT_LIST_HEAD(&buffer->mappings);
+	heap_charge_begin(buffer);
+	if (heap_charge(buffer, len)) {
+		heap_buffer_free(buffer);
+		return ERR_PTR(-ENOMEM);
+	}
 	return buffer;
+}
+
+/**
+ * heap_buffer_table() - make the table of a buffer
+ * @buffer: the buffer, which has none
+ * @nents: segments in the table, which are empty
+ *
+ * Context: may sleep.
+ * Return: 0, or -ENOMEM.
+ */
+int heap_buffer_table(struct heap_buffer *buffer, unsigned long nents)
+{
+	unsigned long bytes;
+	int ret;
+
+	if (nents > UINT_MAX ||
+	    check_mul_overflow(nents, sizeof(struct scatterlist), &bytes) ||
+	    heap_charge(buffer, bytes))
+		return -ENOMEM;
+	ret = sg_alloc_table(&buffer->sg_table, nents, GFP_KERNEL);
+	if (ret)
+		heap_uncharge(buffer, bytes);
+	return ret;
 }
 
 /**
@@ -328,6 +476,7 @@ void heap_buffer_free(struct heap_buffer *buffer)
 {
 	kvfree(buffer->pages);
 	sg_free_table(&buffer->sg_table);
+	heap_charge_end(buffer);
 	kfree(buffer);
 }
 

@@ -10,6 +10,7 @@
 
 struct dma_buf;
 struct dma_heap;
+struct obj_cgroup;
 
 /**
  * struct heap_buffer - a buffer of a heap
@@ -28,13 +29,16 @@ struct heap_buffer {
 	/* private: of heap-helpers.c */
 	struct mutex lock;		/* of all that follows */
 	struct list_head mappings;	/* for devices */
-	struct page **pages;		/* once somebody wants it */
+	struct page **pages;		/* once it is needed */
 	unsigned int vmap_cnt;
 	void *vaddr;
+	struct obj_cgroup *objcg;	/* who pays; NULL: nobody */
+	unsigned long charged;		/* bytes */
 };
 
-struct heap_buffer *heap_buffer_alloc(unsigned long len, unsigned int nents,
+struct heap_buffer *heap_buffer_alloc(unsigned long len,
 				      void (*free)(struct heap_buffer *buffer));
+int heap_buffer_table(struct heap_buffer *buffer, unsigned long nents);
 void heap_buffer_free(struct heap_buffer *buffer);
 struct dma_buf *heap_buffer_export(struct heap_buffer *buffer,
 				   struct dma_heap *heap, u32 fd_flags);

@@ -8,29 +8,28 @@
 #include <linux/tracepoint.h>
 #include <linux/types.h>
 
-/* enum contig_state of mm/contig.h, in its order */
-#define show_contig_state(state)			\
-	__print_symbolic(state,				\
-			 { 0, "free" },			\
-			 { 1, "movable" },		\
-			 { 2, "refused" },		\
-			 { 3, "hugetlb" },		\
-			 { 4, "locked" },		\
-			 { 5, "writeback" },		\
-			 { 6, "referenced" },		\
-			 { 7, "pinned" },		\
-			 { 8, "unmovable" })
+/* enum page_blame of mm/blame.h, in its order */
+#define show_page_blame(why)				\
+	__print_symbolic(why,				\
+			 { 0, "movable" },		\
+			 { 1, "registered" },		\
+			 { 2, "locked" },		\
+			 { 3, "writeback" },		\
+			 { 4, "refused" },		\
+			 { 5, "referenced" },		\
+			 { 6, "pinned" },		\
+			 { 7, "unmovable" })
 
 TRACE_EVENT(contig_wait,
 
-	TP_PROTO(unsigned long pfn, int state, unsigned int steps,
+	TP_PROTO(unsigned long pfn, int why, unsigned int steps,
 		 unsigned long usecs, bool retry),
 
-	TP_ARGS(pfn, state, steps, usecs, retry),
+	TP_ARGS(pfn, why, steps, usecs, retry),
 
 	TP_STRUCT__entry(
 		__field(unsigned long, pfn)
-		__field(int, state)
+		__field(int, why)
 		__field(unsigned int, steps)
 		__field(unsigned long, usecs)
 		__field(bool, retry)
@@ -38,14 +37,14 @@ TRACE_EVENT(contig_wait,
 
 	TP_fast_assign(
 		__entry->pfn = pfn;
-		__entry->state = state;
+		__entry->why = why;
 		__entry->steps = steps;
 		__entry->usecs = usecs;
 		__entry->retry = retry;
 	),
 
-	TP_printk("pfn=0x%lx state=%s steps=%u waited=%luus retry=%d",
-		  __entry->pfn, show_contig_state(__entry->state),
+	TP_printk("pfn=0x%lx why=%s steps=%u waited=%luus retry=%d",
+		  __entry->pfn, show_page_blame(__entry->why),
 		  __entry->steps, __entry->usecs, __entry->retry)
 );
 

@@ -442,8 +442,11 @@ static inline void test_free_owner(struct kunit *test, struct test_owner *owner)
 
 	if (owner->stuck)
 		return;
-	if (owner->set.system)
+	if (owner->set.system) {
+		/* The next case has the same user, and is not to pay for it. */
+		pinpage_note_quiet(&owner->set, true);
 		test_clear(test, owner);
+	}
 	/* From the end, or pages of a folio would outlive it. */
 	for (i = owner->nr; i--;)
 		test_put_page(owner, i);

@@ -12,6 +12,7 @@ static inline struct page *base_cma_alloc(struct cma *cma, unsigned long count,
 	return cma_alloc(cma, count, align, gfp & __GFP_NOWARN);
 }
 
+#define CMA_TEST_BASE
 #define cma_alloc base_cma_alloc
 
 static inline long cma_alloc_bulk(struct cma *cma, unsigned int order,

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@
 #define TRACING		"/sys/kernel/tracing/"
 
 static char text[1 << 18];
+
+static bool enough;
 
 FIXTURE(blame) {
 	struct area area;
@@ -138,6 +141,49 @@ TEST_F_TIMEOUT(blame, tracepoint, TEST_SECONDS)
 	EXPECT_EQ(1, count(text, " errorno=-16 ")) TH_LOG("%s", text);
 	EXPECT_EQ(1, count(text, " pinned=1 "));
 	EXPECT_EQ(1, count(text, "text=\"1 pinned\""));
+}
+
+static void *read_on(void *area)
+{
+	static char path[160], in[4096];
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/cma/%.64s/blame",
+		 ((struct area *)area)->info.name);
+	while (!__atomic_load_n(&enough, __ATOMIC_RELAXED)) {
+		fd = open(path, O_RDONLY);
+		if (fd < 0 || read(fd, in, sizeof(in)) <= 0)
+			return (void *)1;
+		close(fd);
+	}
+	return NULL;
+}
+
+/*
+ * Nobody looks by taking a reference on a page that a driver may give back:
+ * free_contig_range() would warn that it is still in use.
+ */
+TEST_F_TIMEOUT(blame, does_not_refer, TEST_SECONDS)
+{
+	int64_t tainted = read_number("/proc/sys/kernel/tainted");
+	struct cma_test_alloc got;
+	pthread_t reader;
+	void *failed;
+	int i;
+
+	if (access("/sys/kernel/debug/cma", R_OK))
+		SKIP(return, "no debugfs");
+	enough = false;
+	ASSERT_EQ(0, pthread_create(&reader, NULL, read_on, &self->area));
+	for (i = 0; i < 300; i++) {
+		ASSERT_EQ(1, alloc_one(&self->area, self->area.info.pageblock, 0, 0, &got));
+		EXPECT_EQ(0, release(&self->area, got.id));
+	}
+	enough = true;
+	pthread_join(reader, &failed);
+	EXPECT_EQ(NULL, failed);
+	/* Whether something has warned */
+	EXPECT_EQ(tainted & 512, read_number("/proc/sys/kernel/tainted") & 512);
 }
 
 TEST_HARNESS_MAIN

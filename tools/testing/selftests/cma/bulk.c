@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Many chunks at once: which ones, how many, and what is left where. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "../kselftest_harness.h"
@@ -179,6 +181,90 @@ TEST_F_TIMEOUT(bulk, foreign_pins, TEST_SECONDS)
 	}
 	EXPECT_EQ(-EBUSY, alloc_bulk(&self->area, self->all, 4, self->all,
 				     CMA_TEST_RETRY_MAYFAIL, NULL));
+	expect_pages(_metadata, &self->area, at, true);
+}
+
+/*
+ * One pinned page at the head of each range of MAX_ORDER pages: what is free
+ * behind it is found, however few chunks are wanted.
+ */
+#define SPAN		1024
+
+TEST_F_TIMEOUT(bulk, a_pin_in_each_span, TEST_SECONDS)
+{
+	static const int wanted[] = { 1, 2, 8, 16, 17, 32, 63, 64, 100 };
+	uint64_t base = (self->area.info.base_pfn + SPAN - 1) & ~(SPAN - 1ULL), i;
+	uint64_t spans = (area_end(&self->area) - base) / SPAN;
+	void **at = calloc(spans, sizeof(*at));
+	int rung, order;
+	size_t w;
+
+	for (i = 0; i < spans; i++) {
+		at[i] = page_at(&self->area, base + i * SPAN);
+		ASSERT_NE(NULL, at[i]);
+		ASSERT_EQ(0, keep(&self->area, at[i], CMA_TEST_PIN, 0));
+	}
+	for (rung = 0; rung < ALL_RUNGS; rung++) {
+		for (w = 0; w < sizeof(wanted) / sizeof(*wanted); w++) {
+			for (order = 4; order < 10; order += 5) {
+				struct cma_test_alloc got;
+
+				/* With one of two pageblocks pinned */
+				if (order == 9 && wanted[w] > (int)spans)
+					continue;
+				ASSERT_EQ(wanted[w], alloc_bulk(&self->area, wanted[w], order,
+								wanted[w], rung_flags[rung], &got))
+					TH_LOG("%d of order %d, %s", wanted[w], order,
+					       rung_names[rung]);
+				EXPECT_EQ(0, release(&self->area, got.id));
+			}
+		}
+	}
+	letgo(&self->area);
+	for (i = 0; i < spans; i++)
+		munmap(at[i], PAGE);
+	free(at);
+}
+
+static int64_t events(const char *name)
+{
+	char line[128], word[64];
+	long long value;
+	FILE *f = fopen("/proc/vmstat", "r");
+	int64_t found = -ENOENT;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%63s %lld", word, &value) == 2 && !strcmp(word, name))
+			found = value;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* A chunk is a success when somebody has it, and a call is one failure or none. */
+TEST_F_TIMEOUT(bulk, is_counted_like_one_by_one, TEST_SECONDS)
+{
+	int64_t success = events("cma_alloc_success"), fail = events("cma_alloc_fail");
+	struct cma_test_alloc got;
+	void *at[BLOCKS];
+
+	ASSERT_LE(0, success);
+	ASSERT_TRUE(put_pages(&self->area, at, true));
+	/* Placing them is allocating from ranges, which is not counted. */
+	ASSERT_EQ(10, alloc_bulk(&self->area, 10, 4, 10, CMA_TEST_NORETRY, &got));
+	EXPECT_EQ(success + 10, events("cma_alloc_success"));
+	EXPECT_EQ(fail, events("cma_alloc_fail"));
+	ASSERT_EQ(0, release(&self->area, got.id));
+	/* As many as there are: that is none that has failed. */
+	ASSERT_LT(0, alloc_bulk(&self->area, self->all, 4, 0, CMA_TEST_NORETRY, &got));
+	EXPECT_EQ(success + 10 + got.got, events("cma_alloc_success"));
+	EXPECT_EQ(fail, events("cma_alloc_fail"));
+	success += 10 + got.got;
+	ASSERT_EQ(0, release(&self->area, got.id));
+	/* What nobody gets to see is no success. */
+	EXPECT_EQ(-EBUSY, alloc_bulk(&self->area, self->all, 4, self->all, 0, NULL));
+	EXPECT_EQ(success, events("cma_alloc_success"));
+	EXPECT_EQ(fail + 1, events("cma_alloc_fail"));
 	expect_pages(_metadata, &self->area, at, true);
 }
 

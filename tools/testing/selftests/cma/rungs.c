@@ -136,14 +136,26 @@ TEST_F_TIMEOUT(rungs, reference_bulk, TEST_SECONDS)
 			     CMA_TEST_RETRY_MAYFAIL, NULL));
 }
 
-/* Who could have waited would have got it. */
-TEST_F_TIMEOUT(rungs, pin_is_not_waited_for, TEST_SECONDS)
+/* Direct I/O has pinned it, and is done soon; or somebody else has, for hours. */
+TEST_F_TIMEOUT(rungs, pin, TEST_SECONDS)
 {
-	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_PIN, LONG_US));
+	struct cma_test_alloc got;
+
+	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_PIN, 0));
+	EXPECT_EQ(-ENOMEM, take(&self->area, NORETRY));
+	EXPECT_EQ(-ENOMEM, take(&self->area, DEFAULT));
 	EXPECT_EQ(-ENOMEM, take(&self->area, HARD));
 	EXPECT_EQ(-EBUSY, take_range(&self->area, self->block, HARD));
 	letgo(&self->area);
-	EXPECT_EQ(1, take(&self->area, HARD));
+	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_PIN, SHORT_US));
+	ASSERT_EQ(1, alloc_one(&self->area, self->area.info.pageblock,
+			       pageblock_order(&self->area), CMA_TEST_RETRY_MAYFAIL,
+			       &got));
+	EXPECT_EQ(0, release(&self->area, got.id));
+	letgo(&self->area);
+	ASSERT_EQ(0, place(&self->area, self->at, self->block + 5));
+	ASSERT_EQ(0, keep(&self->area, self->at, CMA_TEST_PIN, SHORT_US));
+	EXPECT_EQ(1, take_range(&self->area, self->block, HARD));
 }
 
 /* A reference that stays is waited for, but not for ever. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A mapping of a heap's buffer counts for the process, and none of its pages can
- * be taken from there.
+ * A mapping of a heap's buffer counts for the process, its memory for the cgroup of
+ * the one that allocated it, and none of its pages can be taken from there.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -12,7 +12,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
@@ -21,6 +23,8 @@
 
 #include <linux/io_uring.h>
 #include <linux/magic.h>
+#include <linux/mempolicy.h>
+#include <linux/userfaultfd.h>
 
 #include <mm/gup_test.h>
 
@@ -29,21 +33,27 @@
 
 #define MIB	1048576UL
 
+#define ROUNDS		10000
+#define ACCOUNTS	"/sys/module/dma_heap/parameters/mem_accounting"
+
 FIXTURE(accounting) {
 	struct heap heaps[MAX_HEAPS];
 	int nr;
 	size_t size;
+	char accounts[8];	/* the switch, as it was */
 };
 
 FIXTURE_SETUP(accounting) {
 	self->nr = find_heaps(self->heaps, false);
 	if (!self->nr)
 		SKIP(return, "no heaps");
+	read_text(ACCOUNTS, self->accounts, sizeof(self->accounts));
 }
 
 FIXTURE_TEARDOWN(accounting)
 {
 	fail_allocations(0);
+	write_text(ACCOUNTS, self->accounts);
 }
 
 /* A process that does one thing after the other, when it is told to. */
@@ -264,6 +274,467 @@ TEST_F_TIMEOUT(accounting, no_memory, TEST_SECONDS)
 	}
 	EXPECT_LT(0, failed);
 	munmap(fixed, 1UL << 34);
+}
+
+static long status_kib(const char *field)
+{
+	char line[256], format[32];
+	FILE *f = fopen("/proc/self/status", "r");
+	long kib = -1;
+
+	snprintf(format, sizeof(format), "%s: %%ld", field);
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, format, &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kib;
+}
+
+static long oom_score(void)
+{
+	char text[32];
+
+	return atol(read_text("/proc/self/oom_score", text, sizeof(text)));
+}
+
+/* A process is not killed for a buffer that it maps: that frees nothing. */
+TEST_F_TIMEOUT(accounting, oom_score, TEST_SECONDS)
+{
+	struct child child;
+	long score, rss;
+	struct heap *heap;
+	char *at;
+	int fd, i;
+
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
+		TH_LOG("%s", heap->name);
+		self->size = 64 * MIB;
+		fd = alloc_large(heap, &self->size);
+		ASSERT_LT(2, fd);
+		score = oom_score();
+		rss = status_kib("VmRSS");
+		at = buf_mmap(fd, self->size);
+		ASSERT_NE(MAP_FAILED, at);
+		EXPECT_GE(rss + 1024, status_kib("VmRSS"));
+		/* Its page tables may count. */
+		EXPECT_GE(score + 1, oom_score());
+		child = child_start(fd, at, self->size);
+		EXPECT_EQ(self->size / 2, child_do(&child, CHILD_USAGE).pss);
+		child_end(&child);
+		EXPECT_GE(rss + 1024, status_kib("VmRSS"));
+		munmap(at, self->size);
+		EXPECT_GE(rss + 1024, status_kib("VmRSS"));
+		EXPECT_LE(rss - 1024, status_kib("VmRSS"));
+		close(fd);
+		/* As much of its own does. */
+		at = mmap(NULL, self->size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ASSERT_NE(MAP_FAILED, at);
+		memset(at, 1, self->size);
+		EXPECT_LT(score + 1, oom_score());
+		munmap(at, self->size);
+	}
+}
+
+/* There is nothing to lock; and nobody is refused for it. */
+TEST_F_TIMEOUT(accounting, mlock, TEST_SECONDS)
+{
+	size_t size = 64 * page_size();
+	long locked;
+	char *at;
+	int fd, i;
+
+	for (i = 0; i < self->nr; i++) {
+		TH_LOG("%s", self->heaps[i].name);
+		fd = heap_alloc(&self->heaps[i], size);
+		ASSERT_LT(2, fd);
+		at = buf_mmap(fd, size);
+		ASSERT_NE(MAP_FAILED, at);
+		locked = status_kib("VmLck");
+		EXPECT_EQ(0, mlock(at, size));
+		EXPECT_EQ(locked, status_kib("VmLck"));
+		EXPECT_EQ(0, munlock(at, size));
+		EXPECT_EQ(size, mapping_usage(at).rss);
+		munmap(at, size);
+		ASSERT_EQ(0, mlockall(MCL_FUTURE));
+		locked = status_kib("VmLck");
+		at = buf_mmap(fd, size);
+		EXPECT_NE(MAP_FAILED, at);
+		EXPECT_EQ(locked, status_kib("VmLck"));
+		EXPECT_EQ(0, munlockall());
+		at[size - 1] = 1;
+		EXPECT_EQ(size, mapping_usage(at).rss);
+		munmap(at, size);
+		close(fd);
+	}
+}
+
+/* In numa_maps: how many pages of this mapping are on @node? */
+static long pages_on_node(const void *at, int node)
+{
+	unsigned long start;
+	char line[4096], field[16], *found;
+	FILE *f = fopen("/proc/self/numa_maps", "r");
+	long pages = -1;
+
+	snprintf(field, sizeof(field), " N%d=", node);
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx ", &start) != 1 || start != (uintptr_t)at)
+			continue;
+		found = strstr(line, field);
+		pages = found ? atol(found + strlen(field)) : 0;
+	}
+	if (f)
+		fclose(f);
+	return pages;
+}
+
+/* Where the pages are can be seen, and they stay there. */
+TEST_F_TIMEOUT(accounting, nodes, TEST_SECONDS)
+{
+	/* A chunk is on one node. */
+	size_t size = 4 * page_size(), page = page_size();
+	void *pages[4];
+	unsigned long mask;
+	int status[4], other[4], fd, i, j, nr;
+	char *at;
+
+	if (access("/proc/self/numa_maps", F_OK))
+		SKIP(return, "no NUMA");
+	for (i = 0; i < self->nr; i++) {
+		TH_LOG("%s", self->heaps[i].name);
+		fd = heap_alloc(&self->heaps[i], size);
+		ASSERT_LT(2, fd);
+		at = buf_mmap(fd, size);
+		ASSERT_NE(MAP_FAILED, at);
+		for (j = 0; j < 4; j++)
+			pages[j] = at + j * page;
+		ASSERT_EQ(0, syscall(SYS_move_pages, 0, 4, pages, NULL, status, 0));
+		for (j = nr = 0; j < 4; j++) {
+			EXPECT_LE(0, status[j]);
+			nr += status[j] == status[0];
+		}
+		EXPECT_EQ(nr, pages_on_node(at, status[0]));
+		if (!access("/sys/devices/system/node/node1", F_OK) && nr == 4) {
+			for (j = 0; j < 4; j++)
+				other[j] = !status[0];
+			syscall(SYS_move_pages, 0, 4, pages, other, status, MPOL_MF_MOVE);
+			for (j = 0; j < 4; j++)
+				EXPECT_GT(0, status[j]);
+			mask = 1UL << other[0];
+			EXPECT_EQ(-1, syscall(SYS_mbind, at, size, MPOL_BIND, &mask, 64,
+					      MPOL_MF_STRICT));
+			EXPECT_EQ(EIO, errno);
+			mask = 1UL << !other[0];
+			EXPECT_EQ(0, syscall(SYS_mbind, at, size, MPOL_BIND, &mask, 64,
+					     MPOL_MF_STRICT));
+		}
+		munmap(at, size);
+		close(fd);
+	}
+}
+
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC	(1 << 15)
+#endif
+
+static int open_uffd(unsigned long features)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+
+	if (uffd >= 0 && ioctl(uffd, UFFDIO_API, &api)) {
+		close(uffd);
+		uffd = -1;
+	}
+	return uffd;
+}
+
+/* Who writes can be watched; nothing else of userfaultfd is for such memory. */
+TEST_F_TIMEOUT(accounting, userfaultfd, TEST_SECONDS)
+{
+	int uffd = open_uffd(UFFD_FEATURE_WP_ASYNC), plain = open_uffd(0), fd, i;
+	size_t size = 16 * page_size(), before;
+	struct uffdio_register reg;
+	struct uffdio_writeprotect wp;
+	struct child child;
+	char *at;
+
+	if (uffd < 0 || plain < 0)
+		SKIP(return, "no userfaultfd with asynchronous write protection");
+	process_rss();
+	before = process_rss();
+	for (i = 0; i < self->nr; i++) {
+		TH_LOG("%s", self->heaps[i].name);
+		fd = heap_alloc(&self->heaps[i], size);
+		ASSERT_LT(2, fd);
+		at = buf_mmap(fd, size);
+		ASSERT_NE(MAP_FAILED, at);
+		memset(at, 1, size);
+		reg = (struct uffdio_register) {
+			.range = { (uintptr_t)at, size }, .mode = UFFDIO_REGISTER_MODE_MISSING,
+		};
+		EXPECT_EQ(-1, ioctl(plain, UFFDIO_REGISTER, &reg));
+		EXPECT_EQ(EINVAL, errno);
+		reg.mode = UFFDIO_REGISTER_MODE_WP;
+		EXPECT_EQ(-1, ioctl(plain, UFFDIO_REGISTER, &reg));
+		EXPECT_EQ(EINVAL, errno);
+		ASSERT_EQ(0, ioctl(uffd, UFFDIO_REGISTER, &reg));
+		wp = (struct uffdio_writeprotect) {
+			.range = reg.range, .mode = UFFDIO_WRITEPROTECT_MODE_WP,
+		};
+		EXPECT_EQ(0, ioctl(uffd, UFFDIO_WRITEPROTECT, &wp));
+		EXPECT_EQ(1, at[0]);
+		at[0] = 2;
+		EXPECT_EQ(2, at[0]);
+		EXPECT_EQ(size, mapping_usage(at).pss);
+		child = child_start(fd, at, size);
+		EXPECT_EQ(size / 2, child_do(&child, CHILD_USAGE).pss);
+		child_end(&child);
+		/* Once while it is protected, once not. */
+		if (i % 2)
+			ioctl(uffd, UFFDIO_UNREGISTER, &reg.range);
+		munmap(at, size);
+		close(fd);
+	}
+	EXPECT_GT(before + MIB, process_rss());
+	close(uffd);
+	close(plain);
+}
+
+/* A memory cgroup of our own, in a place of our own */
+#define CGROUP_ROOT	"/tmp/heaps-cgroup"
+#define CGROUP		CGROUP_ROOT "/heaps"
+
+static void cgroup_end(void)
+{
+	write_text(CGROUP_ROOT "/cgroup.procs", "0");
+	rmdir(CGROUP);
+	umount(CGROUP_ROOT);
+	rmdir(CGROUP_ROOT);
+}
+
+static int cgroup_begin(void)
+{
+	mkdir("/tmp", 0777);
+	mkdir(CGROUP_ROOT, 0700);
+	if (mount("heaps", CGROUP_ROOT, "cgroup2", 0, NULL) ||
+	    write_text(CGROUP_ROOT "/cgroup.subtree_control", "+memory") ||
+	    (mkdir(CGROUP, 0700) && errno != EEXIST) ||
+	    access(CGROUP "/memory.max", W_OK)) {
+		cgroup_end();
+		return -1;
+	}
+	return 0;
+}
+
+static int cgroup_enter(bool in)
+{
+	return write_text(in ? CGROUP "/cgroup.procs" : CGROUP_ROOT "/cgroup.procs", "0");
+}
+
+/* A line of memory.stat or memory.events */
+static long cgroup_value(const char *file, const char *name)
+{
+	char path[128], line[128], word[64];
+	long value = -1, number;
+	FILE *f;
+
+	snprintf(path, sizeof(path), CGROUP "/%s", file);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%63s %ld", word, &number) == 2 && !strcmp(word, name))
+			value = number;
+	if (f)
+		fclose(f);
+	return value;
+}
+
+static long cgroup_kernel(void)
+{
+	return cgroup_value("memory.stat", "kernel");
+}
+
+/* Not more than so many pages of each CPU are missing there, and not for long. */
+static bool cgroup_reaches(long bytes)
+{
+	int i;
+
+	for (i = 0; i < 300 && cgroup_kernel() < bytes; i++)
+		usleep(100000);
+	return cgroup_kernel() >= bytes;
+}
+
+static bool cgroup_falls_to(long bytes)
+{
+	int i;
+
+	for (i = 0; i < 300 && cgroup_kernel() > bytes; i++)
+		usleep(100000);
+	return cgroup_kernel() <= bytes;
+}
+
+/* What counts by itself: stacks, slab of this and that */
+#define CGROUP_SLACK	(128L << 10)
+
+/*
+ * Who allocates a buffer pays for it, and for what describes it, even if it is somebody
+ * else who maps it; until it is freed, by whomever.
+ */
+TEST_F_TIMEOUT(accounting, cgroup_pays, TEST_SECONDS)
+{
+	long before, array, size = 32 * MIB;
+	struct heap *heap;
+	size_t got;
+	char *at;
+	int fd, i, on;
+
+	if (!*self->accounts)
+		SKIP(return, "no dma_heap.mem_accounting");
+	if (cgroup_begin())
+		SKIP(return, "no memory cgroups");
+	for (i = 0; i < 2 * self->nr; i++) {
+		heap = &self->heaps[i / 2];
+		on = i % 2;
+		TH_LOG("%s, %s", heap->name, on ? "accounted" : "not accounted");
+		EXPECT_EQ(0, write_text(ACCOUNTS, on ? "Y" : "N"));
+		EXPECT_TRUE(cgroup_falls_to(CGROUP_SLACK));
+		before = cgroup_kernel();
+		EXPECT_EQ(0, cgroup_enter(true));
+		got = size;
+		fd = alloc_large(heap, &got);
+		EXPECT_EQ(0, cgroup_enter(false));
+		ASSERT_LT(2, fd);
+		array = got / page_size() * sizeof(void *);
+		if (on)
+			EXPECT_TRUE(cgroup_reaches(before + got));
+		/* As it was allocated, so it stays. */
+		EXPECT_EQ(0, write_text(ACCOUNTS, on ? "N" : "Y"));
+		at = buf_mmap(fd, got);
+		EXPECT_NE(MAP_FAILED, at);
+		if (on) {
+			/* A pointer for each page as well, and little more */
+			EXPECT_TRUE(cgroup_reaches(before + got + array));
+			EXPECT_TRUE(cgroup_falls_to(before + got + 6 * array + CGROUP_SLACK));
+		} else {
+			EXPECT_TRUE(cgroup_falls_to(before + CGROUP_SLACK));
+		}
+		munmap(at, got);
+		close(fd);
+		EXPECT_TRUE(cgroup_falls_to(before + CGROUP_SLACK));
+	}
+	cgroup_end();
+}
+
+/* More than the limit is ENOMEM, and nobody is killed for it. */
+TEST_F_TIMEOUT(accounting, cgroup_limit, TEST_SECONDS)
+{
+	struct heap *heap;
+	long before;
+	int fd, i;
+
+	if (!*self->accounts)
+		SKIP(return, "no dma_heap.mem_accounting");
+	if (cgroup_begin())
+		SKIP(return, "no memory cgroups");
+	EXPECT_EQ(0, write_text(ACCOUNTS, "Y"));
+	EXPECT_EQ(0, write_text(CGROUP "/memory.max", "16M"));
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
+		if (heap->chunk > 8 * MIB)
+			continue;
+		TH_LOG("%s", heap->name);
+		before = cgroup_kernel();
+		EXPECT_EQ(0, cgroup_enter(true));
+		EXPECT_EQ(-ENOMEM, heap_alloc(heap, 24 * MIB));
+		fd = heap_alloc(heap, 8 * MIB);
+		EXPECT_LT(2, fd);
+		EXPECT_EQ(-ENOMEM, heap_alloc(heap, 8 * MIB + page_size()));
+		close(fd);
+		fd = heap_alloc(heap, 8 * MIB);
+		EXPECT_LT(2, fd);
+		close(fd);
+		EXPECT_EQ(0, cgroup_enter(false));
+		EXPECT_TRUE(cgroup_falls_to(before + CGROUP_SLACK));
+	}
+	EXPECT_EQ(0, cgroup_value("memory.events", "oom_kill"));
+	EXPECT_EQ(0, write_text(CGROUP "/memory.max", "max"));
+	cgroup_end();
+}
+
+static long slab_kib(void)
+{
+	char line[128];
+	long kib = -1;
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "SUnreclaim: %ld", &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kib;
+}
+
+/*
+ * Allocates, maps, and lets go of it; some of it fails, more where the kernel can be told
+ * to let allocations fail.
+ */
+static int some_rounds(struct heap *heaps, int nr, int rounds)
+{
+	int i, fd, failed = 0;
+	size_t size;
+	char *at;
+
+	for (i = 0; i < rounds; i++) {
+		fail_allocations(i % 4 ? 3 + i % 17 : 0);
+		/* Now and then more than the limit */
+		size = i % 50 == 49 ? 24 * MIB : (1 + i % 7) * page_size();
+		fd = heap_alloc(&heaps[i % nr], size);
+		if (fd < 0) {
+			failed++;
+			continue;
+		}
+		at = buf_mmap(fd, size);
+		if (at != MAP_FAILED)
+			munmap(at, size);
+		close(fd);
+	}
+	fail_allocations(0);
+	return failed;
+}
+
+/* Whatever fails on the way: charge, area and slab are what they were. */
+TEST_F_TIMEOUT(accounting, cgroup_leaks, TEST_SECONDS)
+{
+	int i, nr = 0;
+	struct heap small[MAX_HEAPS];
+	long charge, slab;
+	int64_t used;
+
+	if (!*self->accounts)
+		SKIP(return, "no dma_heap.mem_accounting");
+	if (cgroup_begin())
+		SKIP(return, "no memory cgroups");
+	for (i = 0; i < self->nr; i++)
+		if (self->heaps[i].chunk <= 64 << 10)
+			small[nr++] = self->heaps[i];
+	EXPECT_EQ(0, write_text(ACCOUNTS, "Y"));
+	EXPECT_EQ(0, write_text(CGROUP "/memory.max", "16M"));
+	EXPECT_EQ(0, cgroup_enter(true));
+	some_rounds(small, nr, 200);
+	used = cma_used();
+	charge = cgroup_kernel();
+	slab = slab_kib();
+	EXPECT_LT(ROUNDS / 50 - 1, some_rounds(small, nr, ROUNDS));
+	EXPECT_EQ(used, cma_used());
+	EXPECT_TRUE(cgroup_falls_to(charge + CGROUP_SLACK));
+	EXPECT_GE(slab + 1024, slab_kib());
+	EXPECT_EQ(0, cgroup_enter(false));
+	EXPECT_EQ(0, write_text(CGROUP "/memory.max", "max"));
+	cgroup_end();
 }
 
 /* Ways to take pages. Each returns what it got, or a negative errno. */

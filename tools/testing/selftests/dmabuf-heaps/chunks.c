@@ -625,7 +625,7 @@ TEST_F_TIMEOUT(chunks, device_tree, TEST_SECONDS)
 		{ "odd@70000000", NULL, "odd@70000000 with chunks of 3000 bytes: no power of" },
 		{ "wide@71000000", NULL, "wide@71000000: linux,heap-chunk-bytes is not one cell" },
 		{ "fixed@72000000", NULL,
-		  "fixed@72000000: linux,heap-chunk-bytes wants a reusable" },
+		  "fixed@72000000: linux,heap-chunk-bytes is for a reusable" },
 	};
 	char path[256];
 	int seen = 0;

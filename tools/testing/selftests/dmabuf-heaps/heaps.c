@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,12 +14,14 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <drm/drm.h>
 #include <linux/dma-buf.h>
+#include <linux/dma-heap.h>
 #include <linux/udmabuf.h>
 
 #include "../kselftest_harness.h"
@@ -530,19 +533,211 @@ TEST_F_TIMEOUT(heaps, leaks, TEST_SECONDS)
 	EXPECT_GE(rss + (1 << 20), process_rss());
 }
 
-/* A length that is none, and what no heap takes. */
-TEST_F_TIMEOUT(heaps, bad_input, TEST_SECONDS)
+/* Entries that DMA-API debugging has free; -1 without it */
+static long free_dma_entries(void)
 {
+	char text[32];
+
+	read_text("/sys/kernel/debug/dma-api/num_free_entries", text, sizeof(text));
+	return *text ? atol(text) : -1;
+}
+
+/* What an importer never unmaps goes with its attachment, and it is named. */
+TEST_F_TIMEOUT(heaps, detach_mapped, TEST_SECONDS)
+{
+	struct test_dmabuf_device device = {};
+	char warning[128];
+	long entries;
+	int fd, i, said;
+	struct import in;
+
+	if (self->dev < 0)
+		SKIP(return, "no test importer");
+	ASSERT_EQ(0, ioctl(self->dev, TEST_DMABUF_DEVICE, &device));
+	snprintf(warning, sizeof(warning),
+		 "importer %s (driver dmabuf_test) detached with 2 mappings", device.name);
+	for (i = 0; i < self->nr; i++) {
+		fd = buffer_of(_metadata, self, i);
+		entries = free_dma_entries();
+		said = count_log(warning);
+		in = import(_metadata, self->dev, fd, 0, DMA_BIDIRECTIONAL);
+		ASSERT_LT(0, buf_map(self->dev, in.attach, DMA_TO_DEVICE));
+		EXPECT_EQ(0, buf_detach(self->dev, in.attach));
+		EXPECT_EQ(entries, free_dma_entries());
+		if (said >= 0)
+			EXPECT_EQ(said + 1, count_log(warning));
+		/* It is not synchronized for anybody. */
+		EXPECT_EQ(0, buf_sync(fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW));
+		EXPECT_EQ(0, buf_sync(fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW));
+		close(fd);
+	}
+}
+
+/* Memory in all, in bytes */
+static uint64_t total_memory(void)
+{
+	uint64_t kib = 0;
+	char line[128];
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemTotal: %" SCNu64, &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kib << 10;
+}
+
+static int alloc_len(const struct heap *heap, uint64_t len)
+{
+	struct dma_heap_allocation_data arg = { .len = len, .fd_flags = O_RDWR | O_CLOEXEC };
+	int fd = heap_open(heap), ret;
+
+	ret = ioctl(fd, DMA_HEAP_IOCTL_ALLOC, &arg) ? -errno : (int)arg.fd;
+	close(fd);
+	return ret;
+}
+
+/*
+ * Any length: it is there, or it is ENOMEM. Nobody is killed for it, and what is more
+ * than there is is refused before any memory is taken.
+ */
+TEST_F_TIMEOUT(heaps, lengths, TEST_SECONDS)
+{
+	int killed = count_log("Killed process"), i, j, k, fd;
+	uint64_t len, total = total_memory();
 	struct heap *heap;
-	int i;
 
 	for (i = 0; i < self->nr; i++) {
 		heap = &self->heaps[i];
 		TH_LOG("%s", heap->name);
-		EXPECT_EQ(-EINVAL, heap_alloc(heap, 0));
-		EXPECT_EQ(-EINVAL, heap_alloc(heap, SIZE_MAX));
-		if (strcmp(heap->name, "system"))
-			EXPECT_EQ(-ENOMEM, heap_alloc(heap, SIZE_MAX / 2));
+		EXPECT_EQ(-EINVAL, alloc_len(heap, 0));
+		EXPECT_EQ(-EINVAL, alloc_len(heap, UINT64_MAX));
+		for (j = 0; j < 64; j++) {
+			for (k = -1; k <= 1; k++) {
+				len = (1ULL << j) + k;
+				if (!len)
+					continue;
+				fd = alloc_len(heap, len);
+				if (fd < 0) {
+					EXPECT_EQ(-ENOMEM, fd)
+						TH_LOG("2^%d%+d", j, k);
+					/* The smallest ones are always there. */
+					EXPECT_LT(4096, len);
+					continue;
+				}
+				EXPECT_GE(total, len);
+				EXPECT_LE(len, buf_size(fd));
+				close(fd);
+			}
+		}
+	}
+	if (killed >= 0)
+		EXPECT_EQ(killed, count_log("Killed process"));
+}
+
+/* Without a file descriptor there is an error, and no buffer. */
+TEST_F_TIMEOUT(heaps, no_fd, TEST_SECONDS)
+{
+	int64_t used = cma_used();
+	struct rlimit limit, few;
+	struct dma_heap_allocation_data arg;
+	int heap, i;
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &limit));
+	few = limit;
+	for (i = 0; i < self->nr; i++) {
+		TH_LOG("%s", self->heaps[i].name);
+		heap = heap_open(&self->heaps[i]);
+		ASSERT_LE(0, heap);
+		few.rlim_cur = heap + 1;
+		arg = (struct dma_heap_allocation_data) { .len = self->size, .fd_flags = O_RDWR };
+		ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &few));
+		EXPECT_EQ(-1, ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &arg));
+		EXPECT_EQ(EMFILE, errno);
+		ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &limit));
+		close(heap);
+	}
+	EXPECT_EQ(used, cma_used());
+}
+
+static bool has_heap(struct _test_data_heaps *self, const char *name)
+{
+	int i;
+
+	for (i = 0; i < self->nr; i++)
+		if (!strcmp(self->heaps[i].name, name))
+			return true;
+	return false;
+}
+
+/* Which CMA areas have a heap of one piece: those that ask for it, and no others. */
+TEST_F_TIMEOUT(heaps, areas, TEST_SECONDS)
+{
+	static const struct {
+		const char *node;
+		const char *name;
+		bool there;
+	} cases[] = {
+		{ "display@74000000", "display", true },
+		{ "twin@75000000", "twin@75000000", true },
+		{ "twin@75800000", "twin@75800000", true },
+		{ "twin@75000000", "twin", false },
+		/* Of chunks, and without a parameter that asks for more */
+		{ "pool@68000000", "pool@68000000", false },
+		{ "pool@68000000", "pool", false },
+		{ "fixed@72000000", "fixed", false },
+	};
+	char path[256], value[128];
+	const char *at = NULL;
+	int seen = 0;
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		snprintf(path, sizeof(path), "/proc/device-tree/reserved-memory/%s",
+			 cases[i].node);
+		if (access(path, F_OK))
+			continue;
+		TH_LOG("%s", cases[i].node);
+		seen++;
+		EXPECT_EQ(cases[i].there, has_heap(self, cases[i].name));
+	}
+	while ((at = cmdline_next("cma_heap", at, value, sizeof(value)))) {
+		TH_LOG("cma_heap=%s", value);
+		seen++;
+		if (!strcmp(value, "nosuch")) {
+			EXPECT_NE(0, count_log("cma_heap=nosuch: there is no such CMA area"));
+			EXPECT_FALSE(has_heap(self, value));
+		} else {
+			/* Without its unit address */
+			value[strcspn(value, "@")] = 0;
+			EXPECT_TRUE(has_heap(self, value));
+		}
+	}
+	if (!seen)
+		SKIP(return, "neither a device tree nor parameters that this knows");
+}
+
+/* What else the ioctl refuses. */
+TEST_F_TIMEOUT(heaps, bad_input, TEST_SECONDS)
+{
+	struct dma_heap_allocation_data arg;
+	int i, heap;
+
+	for (i = 0; i < self->nr; i++) {
+		TH_LOG("%s", self->heaps[i].name);
+		heap = heap_open(&self->heaps[i]);
+		ASSERT_LE(0, heap);
+		arg = (struct dma_heap_allocation_data) { .len = 4096, .fd = 1 };
+		EXPECT_EQ(-1, ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &arg));
+		EXPECT_EQ(EINVAL, errno);
+		arg = (struct dma_heap_allocation_data) { .len = 4096, .heap_flags = 1 };
+		EXPECT_EQ(-1, ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &arg));
+		EXPECT_EQ(EINVAL, errno);
+		arg = (struct dma_heap_allocation_data) { .len = 4096, .fd_flags = O_APPEND };
+		EXPECT_EQ(-1, ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &arg));
+		EXPECT_EQ(EINVAL, errno);
+		close(heap);
 	}
 }
 

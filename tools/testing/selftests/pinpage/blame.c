@@ -272,33 +272,6 @@ TEST_F_TIMEOUT(blame, who_bad_input, TEST_SECONDS)
 	EXPECT_EQ(0, write_text(WHO, " 1   2\n"));
 }
 
-/* What stands in this column of pinpage/systems for that system? */
-static int64_t system_number(const char *system, const char *column)
-{
-	char names[512], numbers[512], *name, *number, *save, *save2;
-	FILE *f = fopen("/sys/kernel/debug/pinpage/systems", "r");
-	int64_t found = -1;
-
-	if (!f || !fgets(names, sizeof(names), f))
-		numbers[0] = 0;
-	while (f && found < 0 && fgets(numbers, sizeof(numbers), f)) {
-		char head[512];
-
-		snprintf(head, sizeof(head), "%s", names);
-		name = strtok_r(head, " \n", &save);
-		number = strtok_r(numbers, " \n", &save2);
-		if (strcmp(number, system))
-			continue;
-		for (; name && number; name = strtok_r(NULL, " \n", &save),
-				       number = strtok_r(NULL, " \n", &save2))
-			if (!strcmp(name, column))
-				found = atoll(number);
-	}
-	if (f)
-		fclose(f);
-	return found;
-}
-
 /* How long owners have stood still: how often, most of them, almost all, the longest. */
 TEST_F_TIMEOUT(blame, pauses, TEST_SECONDS)
 {

@@ -411,6 +411,40 @@ bool have_two_nodes(void)
 	       !access("/sys/devices/system/node/node1", F_OK);
 }
 
+/* A line of words. */
+static char *next_word(char **line)
+{
+	char *word;
+
+	do {
+		word = strsep(line, " \n");
+	} while (word && !*word);
+	return word;
+}
+
+int64_t system_number(const char *system, const char *column)
+{
+	FILE *f = fopen("/sys/kernel/debug/pinpage/systems", "r");
+	char first[512] = "", line[512] = "", *names = first, *numbers = line;
+	char *name, *number;
+	int64_t found = -1;
+
+	if (f && !fgets(first, sizeof(first), f))
+		first[0] = 0;
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, system, strlen(system)) && line[strlen(system)] == ' ')
+			break;
+		line[0] = 0;
+	}
+	if (!f)
+		return found;
+	fclose(f);
+	while ((name = next_word(&names)) && (number = next_word(&numbers)))
+		if (!strcmp(name, column))
+			found = atoll(number);
+	return found;
+}
+
 static long do_move_pages(int pid, size_t pages, void **at, int *nodes, int *status)
 {
 	return syscall(__NR_move_pages, pid, pages, at, nodes, status, MPOL_MF_MOVE);

@@ -94,6 +94,8 @@ uint64_t read_event(const char *name);
 /* Pins in the whole system, acquired and not released. */
 int64_t pin_balance(void);
 int64_t read_number(const char *path);
+/* What stands in a column of pinpage/systems in debugfs; -1: no such thing. */
+int64_t system_number(const char *system, const char *column);
 int write_text(const char *path, const char *text);
 
 /* The NUMA nodes with memory that pages can be moved between, or false. */

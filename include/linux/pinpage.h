@@ -173,7 +173,7 @@ struct pinpage_set {
 	unsigned long evict_at;
 	struct list_head evict;
 	kuid_t user;
-	spinlock_t lock;
+	spinlock_t lock;		/* protects state and batch */
 	unsigned int state;
 	struct pinpage_batch *batch;
 	unsigned long refuses;

@@ -100,13 +100,22 @@ struct pinpage_batch {
 	u32 hash[1 << OWNER_HASH_BITS];
 };
 
-#define for_each_folio(batch, f) \
-	for ((f) = (batch)->folios; (f) < (batch)->folios + (batch)->nr_folios; \
-	     (f)++)
+static inline struct pinned_folio *folios_end(struct pinpage_batch *batch)
+{
+	return batch->folios + batch->nr_folios;
+}
 
-#define for_each_owner(batch, o) \
-	for ((o) = (batch)->owners; (o) < (batch)->owners + (batch)->nr_owners; \
-	     (o)++)
+static inline struct pinned_owner *owners_end(struct pinpage_batch *batch)
+{
+	return batch->owners + batch->nr_owners;
+}
+
+/* The owner that is asked together with @owner, after it. */
+static inline struct pinned_owner *next_sibling(struct pinpage_batch *batch,
+						struct pinned_owner *owner)
+{
+	return owner->sibling == NONE ? NULL : &batch->owners[owner->sibling];
+}
 
 /* move.c */
 void pinpage_move_folios(struct pinpage_batch *batch);

@@ -72,6 +72,7 @@ static inline bool pinpage_folio(const struct folio *folio)
 	if (!pinpage_active())
 		return false;
 #ifdef CONFIG_64BIT
+	/* Other flags change, and are of no interest. */
 	return data_race(test_bit(PG_pinpage, &folio->flags));
 #else
 	return folio_test_pinpage(folio);

@@ -373,7 +373,7 @@ static int check_folio(struct pinned_folio *f, bool wait, enum migrate_mode mode
 		return -EHWPOISON;
 	if (folio_test_hugetlb(src) &&
 	    !hugepage_migration_supported(folio_hstate(src)))
-		return -ENOSYS;
+		return -EOPNOTSUPP;
 	if (f->kernel)
 		return 0;
 	if (wait)
@@ -387,7 +387,7 @@ static void prepare_folios(struct pinpage_batch *batch, bool wait)
 	struct pinned_folio *f;
 	int err;
 
-	for_each_folio(batch, f) {
+	for (f = batch->folios; f < folios_end(batch); f++) {
 		if (f->state != FOLIO_TRY)
 			continue;
 		cond_resched();
@@ -586,7 +586,7 @@ static void claim_folios(struct pinpage_batch *batch, bool nested)
 	batch->nr_owners = 0;
 	batch->last = NULL;
 	memset(batch->hash, 0, sizeof(batch->hash));
-	for_each_folio(batch, f) {
+	for (f = batch->folios; f < folios_end(batch); f++) {
 		if (f->state != FOLIO_TRY || !f->ready)
 			continue;
 		err = f->asks < ASKS ? claim_folio(batch, f, nested) : -EBUSY;
@@ -839,11 +839,6 @@ static void move_ready(struct pinpage_batch *batch)
 	batch->nr_ready = 0;
 }
 
-#define for_each_sibling(batch, owner, first)				\
-	for ((owner) = (first); (owner);				\
-	     (owner) = (owner)->sibling == NONE ? NULL :		\
-		       &(batch)->owners[(owner)->sibling])
-
 /*
  * Ask a component, those who refused lately first, move what can be, and have
  * those go on who need not wait for another one.
@@ -855,12 +850,12 @@ static void ask_component(struct pinpage_batch *batch,
 	int doubtful;
 
 	for (doubtful = 1; doubtful >= 0; doubtful--)
-		for_each_sibling(batch, owner, first)
+		for (owner = first; owner; owner = next_sibling(batch, owner))
 			if (owner->state == OWNER_NEW &&
 			    doubtful == !!READ_ONCE(owner->set->vain))
 				ask_owner(batch, owner);
 	move_ready(batch);
-	for_each_sibling(batch, owner, first)
+	for (owner = first; owner; owner = next_sibling(batch, owner))
 		complete_if_done(batch, owner);
 }
 
@@ -876,7 +871,7 @@ static ktime_t look_at_waiting(struct pinpage_batch *batch)
 	ktime_t now = ktime_get(), next = KTIME_MAX;
 	struct pinned_owner *owner;
 
-	for_each_owner(batch, owner) {
+	for (owner = batch->owners; owner < owners_end(batch); owner++) {
 		if (owner->state != OWNER_WAITING)
 			continue;
 		/* Pairs with set_quiet(): what the last user has done. */
@@ -913,7 +908,7 @@ static void wait_for_owners(struct pinpage_batch *batch)
 		smp_store_mb(batch->news, false);
 		until = look_at_waiting(batch);
 		move_ready(batch);
-		for_each_owner(batch, owner)
+		for (owner = batch->owners; owner < owners_end(batch); owner++)
 			complete_if_done(batch, owner);
 		if (batch->nr_waiting)
 			wait_for_news(batch, until);

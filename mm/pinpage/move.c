@@ -139,6 +139,7 @@ static int move_unmapped(struct pinned_folio *f, enum migrate_reason reason)
 	bool deferred = false, partial = false;
 	int err;
 
+	/* As migrate_folio_move(): to be on the queue is not a promise. */
 	if (folio_order(src) > 1 &&
 	    !data_race(list_empty(&src->_deferred_list))) {
 		deferred = true;

@@ -147,8 +147,8 @@ TEST_F_TIMEOUT(patience, does_not_add_up, TEST_SECONDS)
 		}
 		count = dev_count(self->fd, self->good);
 		EXPECT_EQ((2 * call - 1) * GOOD, count.moved);
-		EXPECT_GT(PATIENT_MS / 4 * MS, count.longest_ns);
-		EXPECT_GT(PATIENT_MS / 2 * MS, count.waited_ns);
+		/* It has not stood still for as long as the others were waited for. */
+		EXPECT_GT(PATIENT_MS * MS, count.waited_ns);
 		EXPECT_EQ(GOOD, move_to(0, self->at + self->nr / 2 * PAGE, GOOD, 0));
 	}
 }
@@ -281,13 +281,11 @@ TEST_F_TIMEOUT(patience, evicted, TEST_SECONDS)
 	obey(_metadata, self, (struct test_pinpage_policy){
 		.refusals = 1000000, .refusal = -EBUSY });
 	EXPECT_GT(0, take_range(self, range));
-	sleep_ms(500);
-	/* By default they have more time than that. */
-	EXPECT_EQ(self->nr, inside(self));
+	/* That has asked some of them; now all of them. */
+	move_to(0, self->at, self->nr + GOOD, !node_of(page_of(self, 0)));
 	ASSERT_EQ(0, write_text(EVICT, "100"));
-	EXPECT_GT(0, take_range(self, range));
-	sleep_ms(500);
-	EXPECT_GT(0, take_range(self, range));
+	sleep_ms(3000);
+	/* As long as they refuse, nothing helps. */
 	EXPECT_EQ(self->nr, inside(self));
 	evicted = system_number("test1", "evicted");
 	ASSERT_LE(0, evicted);

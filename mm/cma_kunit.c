@@ -341,7 +341,7 @@ static bool model_bulk(struct kunit *test, enum contig_rung rung,
 				 bulk.chunk);
 	model_account(before, expected);
 	if (!good) {
-		KUNIT_FAIL(test, "rung %d, %lu of %lu chunks of order %u, at least %lu: returned %d",
+		KUNIT_FAIL(test, "rung %d, %lu of %lu chunks of order %u, min %lu: returned %d",
 			   rung, expected, nr, order, min, ret);
 		model_describe(test);
 	}

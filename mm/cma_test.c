@@ -678,7 +678,10 @@ static int do_agree(struct client *client, void __user *arg)
 	if (!cma || agree.pfn < cma->base_pfn || end < agree.pfn ||
 	    end > cma->base_pfn + cma->count)
 		return -EINVAL;
-	agree.looked = agree.moved = agree.stayed = agree.wrong = 0;
+	agree.looked = 0;
+	agree.moved = 0;
+	agree.stayed = 0;
+	agree.wrong = 0;
 	lru_cache_disable();
 	for (pfn = agree.pfn; pfn < end; pfn += nr) {
 		agree_on(&agree, pfn, &nr);

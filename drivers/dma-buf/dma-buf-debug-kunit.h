@@ -117,7 +117,7 @@ static void window_test_exhaustion(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, test_peek(w, page, &peek));
 	KUNIT_EXPECT_FALSE(test, peek.named);
 	KUNIT_EXPECT_EQ(test, peek.page, SPARE_SLOTS * SLOT_PAGES - 1);
-	if (IS_ENABLED(DMA_BUF_DEBUG_PFN))
+	if (__is_defined(DMA_BUF_DEBUG_PFN))
 		KUNIT_EXPECT_LE(test, 2ULL * U32_MAX / PAGE_SIZE, peek.page);
 	/* What a table without slots gives back is nothing. */
 	window_put(w, TEST_SLOTS, 0);
@@ -614,7 +614,7 @@ static void test_no_page(struct kunit *test, struct sg_table *sgt,
 		page = sg_page_iter_page(&iter);
 		KUNIT_ASSERT_TRUE(test, test_decodes_ptr(w, page));
 		seen++;
-		if (!IS_ENABLED(DMA_BUF_DEBUG_PFN))
+		if (!__is_defined(DMA_BUF_DEBUG_PFN))
 			continue;
 		KUNIT_ASSERT_TRUE(test, test_decodes_ptr(w, page_address(page)));
 		KUNIT_ASSERT_FALSE(test, pfn_valid(page_to_pfn(page)));
@@ -703,7 +703,7 @@ static void tables_test_long(struct kunit *test)
 	sg->offset = SZ_1G;
 	buf->before[0] = *sg;
 	sgt = test_buf_import(test, attach);
-	if (!IS_ENABLED(DMA_BUF_DEBUG_PFN)) {
+	if (!__is_defined(DMA_BUF_DEBUG_PFN)) {
 		KUNIT_EXPECT_PTR_EQ(test, sgt, &buf->sgt);
 		goto out;
 	}
@@ -932,7 +932,7 @@ static void tables_test_report(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, dma_buf_debug_page(ZERO_PAGE(0)));
 	KUNIT_EXPECT_FALSE(test, dma_buf_debug_page(NULL));
 	KUNIT_EXPECT_EQ(test, dma_buf_debug_pfn(page_to_pfn(page)),
-			IS_ENABLED(DMA_BUF_DEBUG_PFN));
+			__is_defined(DMA_BUF_DEBUG_PFN));
 	KUNIT_EXPECT_FALSE(test, dma_buf_debug_pfn(page_to_pfn(ZERO_PAGE(0))));
 	test_buf_unimport(test, attach, sgt, buf);
 	dma_buf_detach(buf->dmabuf, attach);
@@ -946,7 +946,7 @@ static void tables_test_refuse(struct kunit *test)
 	struct dma_buf_attachment *attach = test_buf_attach(test, buf, NULL);
 	struct sg_table *sgt = test_buf_import(test, attach);
 	struct page *page = sg_page(sgt->sgl);
-	bool pfns = IS_ENABLED(DMA_BUF_DEBUG_PFN);
+	bool pfns = __is_defined(DMA_BUF_DEBUG_PFN);
 	struct scatterlist mixed[2];
 
 	sg_init_table(mixed, 2);

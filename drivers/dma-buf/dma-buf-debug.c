@@ -288,9 +288,9 @@ static bool window_decode_plain(struct dma_buf_debug_window *w,
 	return true;
 }
 
-/* The rest of the window is there for those who see its slots. */
 static bool window_exists(struct dma_buf_debug_window *w)
 {
+	/* The rest of the window is there for those who see its slots. */
 	return smp_load_acquire(&w->slots);
 }
 

@@ -140,8 +140,7 @@ static int move_unmapped(struct pinned_folio *f, enum migrate_reason reason)
 	int err;
 
 	/* As migrate_folio_move(): to be on the queue is not a promise. */
-	if (folio_order(src) > 1 &&
-	    !data_race(list_empty(&src->_deferred_list))) {
+	if (folio_order(src) > 1 && !data_race(list_empty(&src->_deferred_list))) {
 		deferred = true;
 		partial = folio_test_partially_mapped(src);
 	}

@@ -128,6 +128,7 @@ static inline bool test_check_item(struct test_owner *owner,
 static inline bool test_check_new(struct test_owner *owner,
 				  const struct pinpage_item *item)
 {
+	phys_addr_t limit = owner->set.limit;
 	struct folio *folio;
 
 	test_breach(owner, !item->new || item->new == item->page);
@@ -139,9 +140,7 @@ static inline bool test_check_new(struct test_owner *owner,
 	test_breach(owner, folio_page_idx(folio, item->new) !=
 			   folio_page_idx(page_folio(item->page), item->page));
 	test_breach(owner, folio_test_pinpage(folio));
-	test_breach(owner, owner->set.limit &&
-			   PFN_PHYS(page_to_pfn(item->new)) >
-			   owner->set.limit);
+	test_breach(owner, limit && PFN_PHYS(page_to_pfn(item->new)) > limit);
 	return true;
 }
 
@@ -761,7 +760,7 @@ static inline void test_expect_sane(struct kunit *test,
 		KUNIT_ASSERT_EQ(test, pinpage_get_pages(&owner->set, i, &page,
 							1), 0);
 		wrong += page != owner->pages[i];
-		wrong += owner->moves[i] != NULL;
+		wrong += !!owner->moves[i];
 		wrong += !folio_test_pinpage(page_folio(page));
 	}
 	KUNIT_EXPECT_EQ(test, wrong, 0);

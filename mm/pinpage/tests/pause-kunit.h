@@ -28,7 +28,8 @@ static void pause_test_one(struct kunit *test)
 			-EALREADY);
 	KUNIT_EXPECT_NE(test, when, 0);
 	/* The earliest of those who are in the way. */
-	far = when = ktime_add_ms(ktime_get(), 3600 * MSEC_PER_SEC);
+	far = ktime_add_ms(ktime_get(), 3600 * MSEC_PER_SEC);
+	when = far;
 	KUNIT_EXPECT_EQ(test, pinpage_pause_open(set, pinpage_no_batch(), &when),
 			-EALREADY);
 	KUNIT_EXPECT_LT(test, when, far);

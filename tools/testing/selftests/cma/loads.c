@@ -23,7 +23,7 @@
 #include "../kselftest_harness.h"
 #include "cma_util.h"
 
-#define MIB		(1UL << 20)
+#define MIB		(1024 * 1024UL)
 #define TIMES		8
 #define MAX_WORKERS	64
 #define NULL_DISK	"null_blk nr_devices=1 gb=1 bs=4096 irqmode=2 hw_queue_depth=128 " \
@@ -36,7 +36,7 @@ struct kind {
 	const char *name;
 	const char *(*begin)(struct load *load);
 	void (*end)(struct load *load);
-	/* What workers do until load->stop */
+	/* What workers do until stopping() */
 	void (*work)(struct load *load, unsigned int worker);
 	unsigned int workers;
 	/* Parts of the area that one request is for: 16 is a sixteenth */
@@ -56,9 +56,14 @@ struct load {
 	aio_context_t aio[MAX_WORKERS];
 	pthread_t threads[MAX_WORKERS];
 	unsigned int nr_threads, nr_begun;
-	volatile bool stop;
+	bool stop;
 	char text[64];
 };
+
+static bool stopping(const struct load *load)
+{
+	return __atomic_load_n(&load->stop, __ATOMIC_RELAXED);
+}
 
 static uint64_t rnd(uint64_t *state, uint64_t below)
 {
@@ -187,7 +192,7 @@ static void read_direct(struct load *load, unsigned int worker)
 	uint64_t state = worker;
 	size_t len = 16 * PAGE;
 
-	while (!load->stop)
+	while (!stopping(load))
 		if (pread(load->file, load->at + rnd(&state, load->size / len) * len, len,
 			  0) != (ssize_t)len)
 			return;
@@ -198,7 +203,7 @@ static void read_fixed(struct load *load, unsigned int worker)
 {
 	size_t len = PAGE, step = load->size / load->kind->workers / PAGE * PAGE;
 
-	while (!load->stop)
+	while (!stopping(load))
 		if (pread(load->file, load->at + worker * step, len, 0) != (ssize_t)len)
 			return;
 }
@@ -226,7 +231,7 @@ static void read_cached(struct load *load, unsigned int worker)
 	uint64_t state = worker;
 	static char to[1 << 16];
 
-	while (!load->stop)
+	while (!stopping(load))
 		if (pread(load->file, to, sizeof(to),
 			  rnd(&state, load->size / sizeof(to)) * sizeof(to)) < 0)
 			return;
@@ -237,7 +242,7 @@ static void churn(struct load *load, unsigned int worker)
 	size_t len = MIB, i;
 	char *at;
 
-	while (!load->stop) {
+	while (!stopping(load)) {
 		at = mmap(NULL, len, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (at == MAP_FAILED)
@@ -252,7 +257,7 @@ static void fork_on(struct load *load, unsigned int worker)
 {
 	pid_t pid;
 
-	while (!load->stop) {
+	while (!stopping(load)) {
 		pid = fork();
 		if (!pid)
 			_exit(0);
@@ -289,7 +294,7 @@ static void page_out(struct load *load, unsigned int worker)
 	uint64_t state = worker;
 	char *at;
 
-	while (!load->stop) {
+	while (!stopping(load)) {
 		at = load->at + rnd(&state, load->size / len) * len;
 		madvise(at, len, MADV_PAGEOUT);
 		for (i = 0; i < len; i += PAGE)
@@ -342,7 +347,7 @@ static void unshare_pages(struct load *load, unsigned int worker)
 {
 	uint64_t state = worker;
 
-	while (!load->stop)
+	while (!stopping(load))
 		load->at[rnd(&state, load->size / PAGE) * PAGE] = 3;
 }
 
@@ -380,7 +385,7 @@ static void allocate(struct load *load, unsigned int worker)
 
 	if (!area_open(&area, why, sizeof(why)))
 		return;
-	while (!load->stop) {
+	while (!stopping(load)) {
 		if (alloc_one(&area, 64UL << worker, 0, 0, &got) == 1)
 			release(&area, got.id);
 	}
@@ -406,17 +411,17 @@ static const struct kind kinds[] = {
 
 static void end_workers(struct load *load)
 {
-	load->stop = true;
+	__atomic_store_n(&load->stop, true, __ATOMIC_RELAXED);
 	while (load->nr_threads)
 		pthread_join(load->threads[--load->nr_threads], NULL);
 }
 
-static void *worker(void *arg)
+static void *run_worker(void *arg)
 {
 	struct load *load = arg;
 
 	load->kind->work(load, __atomic_fetch_add(&load->nr_begun, 1, __ATOMIC_RELAXED));
-	if (!load->stop)
+	if (!stopping(load))
 		fprintf(stderr, "# a worker has failed: %s\n", strerror(errno));
 	return NULL;
 }
@@ -424,12 +429,12 @@ static void *worker(void *arg)
 static bool begin_workers(struct load *load)
 {
 	for (; load->nr_threads < load->kind->workers; load->nr_threads++)
-		if (pthread_create(&load->threads[load->nr_threads], NULL, worker, load))
+		if (pthread_create(&load->threads[load->nr_threads], NULL, run_worker, load))
 			return false;
 	return true;
 }
 
-static size_t meminfo(const char *name)
+static size_t meminfo_size(const char *name)
 {
 	size_t kib = 0;
 	char line[128];
@@ -449,7 +454,7 @@ static size_t meminfo(const char *name)
  */
 static bool fill_memory(struct load *load)
 {
-	size_t all = meminfo("MemFree"), areas = meminfo("CmaFree");
+	size_t all = meminfo_size("MemFree"), areas = meminfo_size("CmaFree");
 
 	if (all < 2 * areas)
 		return true;
@@ -470,21 +475,20 @@ FIXTURE_VARIANT(loads) {
 	unsigned int kind;
 };
 
-#define LOAD(name, nr) FIXTURE_VARIANT_ADD(loads, name) { .kind = nr }
-LOAD(zram, 0);
-LOAD(balloon, 1);
-LOAD(direct2, 2);
-LOAD(direct64, 3);
-LOAD(fixed16, 4);
-LOAD(cache, 5);
-LOAD(churn, 6);
-LOAD(fork, 7);
-LOAD(swap, 8);
-LOAD(hugetlb, 9);
-LOAD(ksm, 10);
-LOAD(mlock, 11);
-LOAD(aio, 12);
-LOAD(allocators, 13);
+FIXTURE_VARIANT_ADD(loads, zram) { .kind = 0 };
+FIXTURE_VARIANT_ADD(loads, balloon) { .kind = 1 };
+FIXTURE_VARIANT_ADD(loads, direct2) { .kind = 2 };
+FIXTURE_VARIANT_ADD(loads, direct64) { .kind = 3 };
+FIXTURE_VARIANT_ADD(loads, fixed16) { .kind = 4 };
+FIXTURE_VARIANT_ADD(loads, cache) { .kind = 5 };
+FIXTURE_VARIANT_ADD(loads, churn) { .kind = 6 };
+FIXTURE_VARIANT_ADD(loads, fork) { .kind = 7 };
+FIXTURE_VARIANT_ADD(loads, swap) { .kind = 8 };
+FIXTURE_VARIANT_ADD(loads, hugetlb) { .kind = 9 };
+FIXTURE_VARIANT_ADD(loads, ksm) { .kind = 10 };
+FIXTURE_VARIANT_ADD(loads, mlock) { .kind = 11 };
+FIXTURE_VARIANT_ADD(loads, aio) { .kind = 12 };
+FIXTURE_VARIANT_ADD(loads, allocators) { .kind = 13 };
 
 FIXTURE_SETUP(loads)
 {

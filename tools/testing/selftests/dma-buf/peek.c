@@ -262,14 +262,14 @@ static void try_kept(int fd)
 /* Shares the memory of who forks, and lives on after an oops of the other. */
 static pid_t fork_shared(int (*fn)(void *), void *arg)
 {
-	static char stack[65536] __attribute__((aligned(16)));
+	static _Alignas(16) char stack[65536];
 
 	return clone(fn, stack + sizeof(stack), CLONE_VM | SIGCHLD, arg);
 }
 
 static int touch(void *arg)
 {
-	*(volatile char *)arg = 1;
+	__atomic_store_n((char *)arg, 1, __ATOMIC_RELAXED);
 	_exit(0);
 }
 

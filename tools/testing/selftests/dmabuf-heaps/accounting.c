@@ -291,7 +291,7 @@ static long status_kib(const char *field)
 	return kib;
 }
 
-static long oom_score(void)
+static long own_oom_score(void)
 {
 	char text[32];
 
@@ -313,13 +313,13 @@ TEST_F_TIMEOUT(accounting, oom_score, TEST_SECONDS)
 		self->size = 64 * MIB;
 		fd = alloc_large(heap, &self->size);
 		ASSERT_LT(2, fd);
-		score = oom_score();
+		score = own_oom_score();
 		rss = status_kib("VmRSS");
 		at = buf_mmap(fd, self->size);
 		ASSERT_NE(MAP_FAILED, at);
 		EXPECT_GE(rss + 1024, status_kib("VmRSS"));
 		/* Its page tables may count. */
-		EXPECT_GE(score + 1, oom_score());
+		EXPECT_GE(score + 1, own_oom_score());
 		child = child_start(fd, at, self->size);
 		EXPECT_EQ(self->size / 2, child_do(&child, CHILD_USAGE).pss);
 		child_end(&child);
@@ -333,7 +333,7 @@ TEST_F_TIMEOUT(accounting, oom_score, TEST_SECONDS)
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		ASSERT_NE(MAP_FAILED, at);
 		memset(at, 1, self->size);
-		EXPECT_LT(score + 1, oom_score());
+		EXPECT_LT(score + 1, own_oom_score());
 		munmap(at, self->size);
 	}
 }
@@ -437,7 +437,7 @@ TEST_F_TIMEOUT(accounting, nodes, TEST_SECONDS)
 }
 
 #ifndef UFFD_FEATURE_WP_ASYNC
-#define UFFD_FEATURE_WP_ASYNC	(1 << 15)
+#define UFFD_FEATURE_WP_ASYNC	0x8000
 #endif
 
 static int open_uffd(unsigned long features)

@@ -6,9 +6,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -576,12 +576,12 @@ TEST_F_TIMEOUT(heaps, detach_mapped, TEST_SECONDS)
 /* Memory in all, in bytes */
 static uint64_t total_memory(void)
 {
-	uint64_t kib = 0;
+	unsigned long long kib = 0;
 	char line[128];
 	FILE *f = fopen("/proc/meminfo", "r");
 
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemTotal: %" SCNu64, &kib) == 1)
+		if (sscanf(line, "MemTotal: %llu", &kib) == 1)
 			break;
 	if (f)
 		fclose(f);
@@ -599,8 +599,8 @@ static int alloc_len(const struct heap *heap, uint64_t len)
 }
 
 /*
- * Any length: it is there, or it is ENOMEM. Nobody is killed for it, and what is more
- * than there is is refused before any memory is taken.
+ * Any length: it is there, or it is ENOMEM. Nobody is killed for it, and a length
+ * beyond all memory is refused before any is taken.
  */
 TEST_F_TIMEOUT(heaps, lengths, TEST_SECONDS)
 {

@@ -417,7 +417,7 @@ static char *next_word(char **line)
 	char *word;
 
 	do {
-		word = strsep(line, " \n");
+		word = strsep(line, "\n ");
 	} while (word && !*word);
 	return word;
 }

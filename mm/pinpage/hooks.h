@@ -11,6 +11,7 @@
 #include <linux/migrate.h>
 #include <linux/mm_types.h>
 #include <linux/pinpage.h>
+#include <linux/swap.h>
 #include <linux/swapops.h>
 
 /* From migrate.c, for pinned folios. */

@@ -30,7 +30,7 @@
 #define BUFFERS		31
 #define SPREAD		(256UL << 20)
 #define WORST_USER	1000
-#define DIR		"/tmp/worst"
+#define DIR		"/tmp/worst-fuse"
 
 static struct io_uring ring;
 static char *at[BUFFERS];

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,7 +263,7 @@ static void try_kept(int fd)
 /* Shares the memory of who forks, and lives on after an oops of the other. */
 static pid_t fork_shared(int (*fn)(void *), void *arg)
 {
-	static _Alignas(16) char stack[65536];
+	static alignas(16) char stack[65536];
 
 	return clone(fn, stack + sizeof(stack), CLONE_VM | SIGCHLD, arg);
 }

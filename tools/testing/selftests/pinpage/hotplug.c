@@ -256,6 +256,11 @@ TEST_F_TIMEOUT(hotplug, refused, TEST_SECONDS)
 	EXPECT_EQ(0, inside(self->fd, &self->block, self->id, NR));
 }
 
+/* Poisoning a page sends a signal that can not be ignored. */
+static void note_poison(int sig)
+{
+}
+
 #ifndef MADV_HWPOISON
 #define MADV_HWPOISON	100
 #endif
@@ -269,7 +274,7 @@ TEST_F_TIMEOUT(hotplug, poisoned, TEST_SECONDS)
 
 	if (variant->kind != TEST_PINPAGE_USER)
 		SKIP(return, "one kind will do");
-	signal(SIGBUS, SIG_IGN);
+	signal(SIGBUS, note_poison);
 	ASSERT_NE(NULL, broken);
 	prefer_node(block_node(&self->block));
 	broken[0] = 1;

@@ -521,6 +521,11 @@ TEST_F_TIMEOUT(huge, no_memory_for_one, TEST_SECONDS)
 	munmap(small, 8 * PAGE);
 }
 
+/* Poisoning a page sends a signal that can not be ignored. */
+static void note_poison(int sig)
+{
+}
+
 #ifndef MADV_HWPOISON
 #define MADV_HWPOISON	100
 #endif
@@ -534,7 +539,7 @@ TEST_F_TIMEOUT(huge, poisoned, TEST_SECONDS)
 
 	if (variant->memory != ANON_THP)
 		SKIP(return, "one kind will do");
-	signal(SIGBUS, SIG_IGN);
+	signal(SIGBUS, note_poison);
 	id = pin_part(self, TEST_PINPAGE_USER, 0, HUGE_PAGES, 0);
 	ASSERT_GT(id, 0);
 	pfn = dev_pfn(self->fd, id, 0);

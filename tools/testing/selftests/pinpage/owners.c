@@ -113,8 +113,10 @@ TEST_F_TIMEOUT(owners, agree, TEST_SECONDS)
 		EXPECT_EQ(3 * NR, count.moved);
 		EXPECT_EQ(0, count.stayed);
 		EXPECT_EQ(0, count.refused);
-		EXPECT_EQ(3, count.prepares);
-		EXPECT_EQ(NR, count.largest);
+		/* Once for each move; once more for a page that somebody had in hand. */
+		EXPECT_LE(3, count.prepares);
+		EXPECT_GE(6, count.prepares);
+		EXPECT_GE(NR, count.largest);
 	}
 }
 

@@ -8,6 +8,8 @@
 #ifndef _MM_PINPAGE_TESTS_MIGRATE_H
 #define _MM_PINPAGE_TESTS_MIGRATE_H
 
+#include <linux/memblock.h>
+
 #include "helpers-kunit.h"
 
 /* What the system of @owner has counted: asked, moved, refused, ... */

@@ -281,8 +281,9 @@ TEST_F_TIMEOUT(patience, evicted, TEST_SECONDS)
 	obey(_metadata, self, (struct test_pinpage_policy){
 		.refusals = 1000000, .refusal = -EBUSY });
 	EXPECT_GT(0, take_range(self, range));
-	/* That has asked some of them; now all of them. */
-	move_to(0, self->at, self->nr + GOOD, !node_of(page_of(self, 0)));
+	/* That has asked some of them; now all of them: move_pages() ends at a refusal. */
+	for (i = 0; i < self->nr; i++)
+		move_to(0, page_of(self, i), 1, !node_of(page_of(self, i)));
 	ASSERT_EQ(0, write_text(EVICT, "100"));
 	sleep_ms(3000);
 	/* As long as they refuse, nothing helps. */

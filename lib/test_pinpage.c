@@ -629,6 +629,30 @@ static bool is_rmap_kind(u32 kind)
 	return kind == TEST_PINPAGE_ANON_VMA || kind == TEST_PINPAGE_I_MMAP;
 }
 
+#ifdef CONFIG_BUFFER_HEAD
+static bool lock_first_buffer(struct folio *folio)
+{
+	if (!folio->mapping || folio_test_anon(folio) || !folio_buffers(folio))
+		return false;
+	lock_buffer(folio_buffers(folio));
+	return true;
+}
+
+static void unlock_first_buffer(struct folio *folio)
+{
+	unlock_buffer(folio_buffers(folio));
+}
+#else
+static bool lock_first_buffer(struct folio *folio)
+{
+	return false;
+}
+
+static void unlock_first_buffer(struct folio *folio)
+{
+}
+#endif
+
 static void end_hold(struct test_buffer *b, unsigned long nr)
 {
 	unsigned long i;
@@ -642,7 +666,7 @@ static void end_hold(struct test_buffer *b, unsigned long nr)
 		if (b->kind == TEST_PINPAGE_WRITEBACK)
 			folio_end_writeback(page_folio(b->pages[i]));
 		else if (b->kind == TEST_PINPAGE_BUFFER)
-			unlock_buffer(folio_buffers(page_folio(b->pages[i])));
+			unlock_first_buffer(page_folio(b->pages[i]));
 		else if (is_first_in_folio(b, i))
 			folio_unlock(page_folio(b->pages[i]));
 	}
@@ -654,14 +678,6 @@ static bool start_writeback(struct folio *folio)
 		return false;
 	folio_wait_writeback(folio);
 	folio_start_writeback(folio);
-	return true;
-}
-
-static bool lock_first_buffer(struct folio *folio)
-{
-	if (!folio->mapping || folio_test_anon(folio) || !folio_buffers(folio))
-		return false;
-	lock_buffer(folio_buffers(folio));
 	return true;
 }
 

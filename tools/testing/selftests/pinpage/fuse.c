@@ -41,7 +41,7 @@ FIXTURE(fuse) {
 	struct io_uring ring;
 	int source;			/* that io_uring reads from */
 	pthread_t server;
-	bool writing, taking, served;
+	bool armed, writing, taking, served;
 	int result;			/* of what the server read into the buffer */
 	int taken;
 };
@@ -147,7 +147,7 @@ static void do_write(struct _test_data_fuse *self, const struct fuse_in_header *
 {
 	struct fuse_write_out out = { .size = write->size };
 
-	if (!self->served) {
+	if (__atomic_load_n(&self->armed, __ATOMIC_ACQUIRE) && !self->served) {
 		__atomic_store_n(&self->writing, true, __ATOMIC_RELEASE);
 		while (!__atomic_load_n(&self->taking, __ATOMIC_ACQUIRE))
 			sleep_ms(1);
@@ -262,6 +262,9 @@ FIXTURE_SETUP(fuse)
 	ASSERT_EQ(0, contig_place(self->contig, self->buffer, self->cma.base + AT + 1));
 	ASSERT_LT(0, register_buffer(self, variant->io_uring));
 	user_fill(self->buffer, 1, SEED_USER);
+	/* What the kernel has begun to write back by itself is none of it. */
+	ASSERT_EQ(0, fsync(self->file));
+	__atomic_store_n(&self->armed, true, __ATOMIC_RELEASE);
 	self->page[0] = 2;
 }
 

@@ -864,6 +864,21 @@ static bool set_is_leaving(struct pinpage_set *set)
 	return atomic_read(&set->moves) < 0;
 }
 
+/* @owner is quiet and wants to leave: its folios don't wait for others. */
+static void let_leave(struct pinpage_batch *batch, struct pinned_owner *owner)
+{
+	struct pinned_claim *claim;
+	struct pinned_folio *f;
+	u32 c;
+
+	for (c = owner->head; c != NONE; c = claim->next) {
+		claim = &batch->claims[c];
+		f = &batch->folios[claim->folio];
+		if (claim->item != NONE && f->state == FOLIO_CLAIMED)
+			finish_folio(batch, f, FOLIO_STAYS);
+	}
+}
+
 /* Whose time has come, one way or the other? Returns when to look again. */
 static ktime_t look_at_waiting(struct pinpage_batch *batch)
 {
@@ -872,6 +887,8 @@ static ktime_t look_at_waiting(struct pinpage_batch *batch)
 	struct pinned_owner *owner;
 
 	for (owner = batch->owners; owner < owners_end(batch); owner++) {
+		if (owner->state == OWNER_QUIET && set_is_leaving(owner->set))
+			let_leave(batch, owner);
 		if (owner->state != OWNER_WAITING)
 			continue;
 		/* Pairs with set_quiet(): what the last user has done. */

@@ -770,8 +770,8 @@ static bool begins_to_wait(int device, int id)
 
 	for (tries = 100; !is_waiting(device, id) && tries; tries--)
 		sleep_ms(10);
-	/* For the owners that are asked after that one. */
-	sleep_ms(20);
+	/* A stream that is short of buffers keeps them for 100 ms. */
+	sleep_ms(200);
 	return is_waiting(device, id);
 }
 
@@ -837,7 +837,7 @@ TEST_F_TIMEOUT(vb2, waits, TEST_SECONDS)
 /* Buffers go in the middle of moves: by REQBUFS, and with the process. */
 TEST_F_TIMEOUT(vb2, release, TEST_SECONDS)
 {
-	int round, status;
+	int round, status, b;
 	pid_t pid;
 
 	ASSERT_EQ(0, start_taker(self));
@@ -854,6 +854,9 @@ TEST_F_TIMEOUT(vb2, release, TEST_SECONDS)
 		pid = fork();
 		if (!pid) {
 			self->fd = open_video(variant->bus);
+			/* A copy on write is of small pages. */
+			for (b = 0; self->huge && b < NR_BUFS; b++)
+				self->at[b] = map_huge();
 			if (self->fd < 0 || set_format(self->fd) < 0 || start_taker(self) ||
 			    start(self))
 				_exit(1);

@@ -105,7 +105,7 @@ enum test_dmabuf_way {
 	TEST_DMABUF_STALE,	/* sg_page()->flags, unmapped before */
 	TEST_DMABUF_TO_USER,	/* copy_to_user() from page_address(): -EFAULT */
 	TEST_DMABUF_VMAP,	/* vmap(): -ENOMEM */
-	TEST_DMABUF_MEMREMAP,	/* memremap(sg_phys()): -ENOMEM on x86 */
+	TEST_DMABUF_MEMREMAP,	/* memremap(sg_phys()): -ENOMEM */
 	TEST_DMABUF_DMA_MAP,	/* dma_map_page(), for the other device */
 	TEST_DMABUF_NOFAULT,	/* copy_from_kernel_nofault(): -EFAULT */
 	TEST_DMABUF_PFN_VALID,	/* -ENOENT if no such pfn is valid */

@@ -83,11 +83,7 @@ static const struct way ways[] = {
 	{ "dma_map_resource", TEST_DMABUF_DMA_RESOURCE, -ENOMEM, PASSED_ON },
 	/* Not an access of the importer, and so without a report. */
 	{ "copy_from_kernel_nofault", TEST_DMABUF_NOFAULT, -EFAULT, NULL },
-#endif
-#ifdef __x86_64__
 	{ "memremap", TEST_DMABUF_MEMREMAP, -ENOMEM, PASSED_ON },
-#elif defined(__LP64__)
-	{ "memremap", TEST_DMABUF_MEMREMAP, EITHER, NULL },
 #endif
 	{ "pfn_valid", TEST_DMABUF_PFN_VALID, -ENOENT, NULL },
 };

@@ -265,7 +265,6 @@ FIXTURE_SETUP(fuse)
 	/* What the kernel has begun to write back by itself is none of it. */
 	ASSERT_EQ(0, fsync(self->file));
 	__atomic_store_n(&self->armed, true, __ATOMIC_RELEASE);
-	self->page[0] = 2;
 }
 
 FIXTURE_TEARDOWN(fuse)
@@ -285,11 +284,18 @@ FIXTURE_TEARDOWN(fuse)
 	close(self->fd);
 }
 
+/*
+ * The kernel may write the page back by itself before the file is opened; a second
+ * write to the page waits for the server then, so it is this thread that does it.
+ */
 static void *open_again(void *arg)
 {
 	struct _test_data_fuse *self = arg;
 
-	close(open(self->path, O_RDONLY | O_CLOEXEC));
+	do {
+		self->page[0]++;
+		close(open(self->path, O_RDONLY | O_CLOEXEC));
+	} while (!__atomic_load_n(&self->writing, __ATOMIC_ACQUIRE));
 	return NULL;
 }
 

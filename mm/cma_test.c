@@ -258,8 +258,11 @@ static long call(struct batch *batch, struct cma_test_alloc *alloc)
 	}
 }
 
-/* Pageblocks get the type back that they are said to have. */
-static bool all_movable(unsigned long pfn, unsigned long nr)
+/*
+ * Pageblocks become movable, as by alloc_contig_pages(). Those of CMA, isolated
+ * ones and reserves must stay what they are.
+ */
+static bool may_be_movable(unsigned long pfn, unsigned long nr)
 {
 	unsigned long end = pfn + nr;
 	struct page *page;
@@ -270,7 +273,7 @@ static bool all_movable(unsigned long pfn, unsigned long nr)
 	for (; pfn < end; pfn = pageblock_end_pfn(pfn)) {
 		page = pfn_to_online_page(pfn);
 		if (!page || (zone && page_zone(page) != zone) ||
-		    get_pageblock_migratetype(page) != MIGRATE_MOVABLE)
+		    get_pageblock_migratetype(page) >= MIGRATE_PCPTYPES)
 			return false;
 		zone = page_zone(page);
 	}
@@ -282,7 +285,7 @@ static bool alloc_sane(struct client *client, struct cma_test_alloc *alloc)
 	struct cma *cma = client->cma;
 
 	if (alloc->how == CMA_TEST_MOVABLE)
-		return all_movable(alloc->pfn, alloc->nr);
+		return may_be_movable(alloc->pfn, alloc->nr);
 	if (!cma || alloc->how > CMA_TEST_RANGE || alloc->nr > cma->count + 1)
 		return false;
 	if (alloc->how != CMA_TEST_RANGE)

@@ -33,7 +33,7 @@ enum cma_test_how {
 	CMA_TEST_BULK,		/* cma_alloc_bulk(), nr chunks of order, min */
 	CMA_TEST_LOOP,		/* nr times cma_alloc() of 2^order pages */
 	CMA_TEST_RANGE,		/* alloc_contig_range() of nr pages at pfn */
-	CMA_TEST_MOVABLE,	/* likewise, in movable pageblocks, no CMA */
+	CMA_TEST_MOVABLE,	/* likewise, outside of CMA; the pageblocks become movable */
 };
 
 struct cma_test_alloc {

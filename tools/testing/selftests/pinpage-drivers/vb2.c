@@ -341,8 +341,10 @@ static int take_all_huge(struct _test_data_vb2 *self)
 	for (b = 0; !err && b < NR_BUFS; b++) {
 		self->placed[b] = user_pfn(self->at[b]);
 		err = take_huge(self, b);
+		if (!err && self->placed[b] == user_pfn(self->at[b]))
+			err = -EUCLEAN;
 	}
-	return err ?: count_in_area(self) ? -EUCLEAN : 0;
+	return err;
 }
 
 /* All of the area, and nothing of ours left in it. */

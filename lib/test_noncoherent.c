@@ -185,10 +185,16 @@ static int test_set_ops(struct device *dev, const struct dma_map_ops *ops)
 
 static struct miscdevice test_misc;
 
+/* A driver may have a misc device and, of the same name, one for DMA. */
 static struct device *test_find(const char *name)
 {
-	return class_find_device_by_name(test_misc.this_device->class, name) ?:
-	       bus_find_device_by_name(&platform_bus_type, NULL, name);
+	struct device *dev;
+
+	dev = class_find_device_by_name(test_misc.this_device->class, name);
+	if (dev && dev->dma_mask)
+		return dev;
+	put_device(dev);
+	return bus_find_device_by_name(&platform_bus_type, NULL, name);
 }
 
 static long test_add(const char *name)

@@ -640,10 +640,19 @@ static int make_cpu_sg(struct udmabuf_moves *m)
 }
 
 /*
- * What importers that are gone have written is seen by the device that stands
- * for all of them. If it was the CPU that has written for them, out of bounce
- * buffers, that must not be dropped from its cache.
+ * It was the CPU that has written for importers, out of bounce buffers. That must
+ * not stay in its cache: it would be dropped when CPU access begins, or written
+ * over what a device writes next. The device that stands for all importers sees
+ * to it; without memory for its table this is left for the next time.
  */
+static void clean(struct udmabuf_moves *m)
+{
+	if (!m->unclean || make_cpu_sg(m))
+		return;
+	dma_sync_sgtable_for_device(cpu_device(m), m->sg, DMA_BIDIRECTIONAL);
+	m->unclean = false;
+}
+
 static int begin_cpu_access(struct udmabuf_moves *m,
 			    enum dma_data_direction direction)
 {
@@ -652,10 +661,7 @@ static int begin_cpu_access(struct udmabuf_moves *m,
 
 	if (ret)
 		return ret;
-	if (m->unclean)
-		dma_sync_sgtable_for_device(cpu_device(m), m->sg,
-					    DMA_BIDIRECTIONAL);
-	m->unclean = false;
+	clean(m);
 	dma_sync_sgtable_for_cpu(cpu_device(m), m->sg, direction);
 	/* All of it, for a buffer that is going to be written to in part. */
 	m->cpu_owns = false;
@@ -678,6 +684,7 @@ static int end_cpu_access(struct udmabuf_moves *m,
 	if (ret)
 		return ret;
 	dma_sync_sgtable_for_device(cpu_device(m), m->sg, direction);
+	m->unclean = false;
 	m->cpu_owns = false;
 	if (direction == DMA_FROM_DEVICE)
 		return 0;
@@ -726,6 +733,7 @@ static void add_mapping(struct udmabuf_moves *m,
 	if (m->unclean && mapping->direction != DMA_FROM_DEVICE)
 		dma_sync_sgtable_for_device(mapping->dev, mapping->sg,
 					    mapping->direction);
+	clean(m);
 	list_add(&mapping->list, &m->mappings);
 	mutex_unlock(&m->sync_lock);
 	spin_lock(&m->lock);

@@ -679,10 +679,10 @@ TEST_F_TIMEOUT(heaps, areas, TEST_SECONDS)
 		const char *name;
 		bool there;
 	} cases[] = {
-		{ "display@74000000", "display", true },
-		{ "twin@75000000", "twin@75000000", true },
-		{ "twin@75800000", "twin@75800000", true },
-		{ "twin@75000000", "twin", false },
+		{ "display@80000000", "display", true },
+		{ "twin@84000000", "twin@84000000", true },
+		{ "twin@88000000", "twin@88000000", true },
+		{ "twin@84000000", "twin", false },
 		/* Of chunks, and without a parameter that asks for more */
 		{ "pool@68000000", "pool@68000000", false },
 		{ "pool@68000000", "pool", false },

@@ -69,7 +69,8 @@ FIXTURE_SETUP(sample)
 		self->noncoherent = open("/dev/noncoherent_test", O_RDWR | O_CLOEXEC);
 		if (self->noncoherent < 0)
 			SKIP(return, "/dev/noncoherent_test: %s", strerror(errno));
-		ASSERT_EQ(0, ioctl(self->noncoherent, TEST_NONCOHERENT_DEVICE, &device));
+		ASSERT_EQ(0, ioctl(self->noncoherent, TEST_NONCOHERENT_DEVICE, &device))
+			TH_LOG("%s", strerror(errno));
 	}
 	self->balance = pin_balance();
 	self->at = map_anon(NR);

@@ -627,20 +627,22 @@ static int64_t cma_number(const char *name, const char *what)
 	return read_number(path);
 }
 
-/* The largest area. */
+/* The area with the most room: devices may have memory in one. */
 bool find_cma(struct cma *cma)
 {
 	DIR *dir = opendir("/sys/kernel/debug/cma");
 	struct dirent *entry;
-	int64_t count;
+	int64_t count, free, most = 0;
 
 	memset(cma, 0, sizeof(*cma));
 	while (dir && (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.')
 			continue;
 		count = cma_number(entry->d_name, "count");
-		if (count <= (int64_t)cma->count)
+		free = count - cma_number(entry->d_name, "used");
+		if (free <= most)
 			continue;
+		most = free;
 		cma->count = count;
 		cma->base = cma_number(entry->d_name, "base_pfn");
 		snprintf(cma->name, sizeof(cma->name), "%.63s", entry->d_name);

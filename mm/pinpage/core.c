@@ -358,7 +358,7 @@ static long fill_chunk(struct pinpage_chunk *chunk, struct page **pages,
 				 check_page(pages[done], flags);
 		if (err)
 			return err;
-		if (page_to_pfn(pages[done]) & ~SLOT_PFN_MASK)
+		if (!slot_can_hold(page_to_pfn(pages[done])))
 			return -EINVAL;
 		run = run_length(pages + done, left - done);
 		if (run > 1)

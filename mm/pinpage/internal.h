@@ -94,6 +94,16 @@ static inline void slot_init(struct pinpage_slot *slot, unsigned long pfn,
 #endif
 }
 
+/* Only where memory may be that large does anybody have to look. */
+static inline bool slot_can_hold(unsigned long pfn)
+{
+#ifdef MAX_PHYSMEM_BITS
+	if (MAX_PHYSMEM_BITS - PAGE_SHIFT <= SLOT_PFN_BITS)
+		return true;
+#endif
+	return !(pfn & ~SLOT_PFN_MASK);
+}
+
 static inline unsigned long slot_pfn(const struct pinpage_slot *slot)
 {
 	return READ_ONCE(slot->pfn) & SLOT_PFN_MASK;

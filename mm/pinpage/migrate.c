@@ -910,8 +910,9 @@ static void wait_for_news(struct pinpage_batch *batch, ktime_t until)
 
 	if (left <= 0 || until == KTIME_MAX)
 		return;
-	wait_event_killable_timeout(batch->wait, READ_ONCE(batch->news),
-				    nsecs_to_jiffies(left) + 1);
+	/* Patience is counted in ms, and a jiffy may be ten of them. */
+	__wait_event_hrtimeout(batch->wait, READ_ONCE(batch->news), left,
+			       TASK_KILLABLE);
 }
 
 /* All owners that need time, at the same time. */

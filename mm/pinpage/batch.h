@@ -85,6 +85,7 @@ struct pinpage_batch {
 	enum migrate_mode mode;
 	wait_queue_head_t wait;
 	bool news;			/* for @wait: look at the owners */
+	ktime_t now;			/* when this round began to claim */
 	bool busy;			/* another mover is in the way, ... */
 	ktime_t when;			/* ... until then */
 	ktime_t busy_until;		/* and is waited for until then */

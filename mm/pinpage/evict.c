@@ -187,7 +187,7 @@ static void finish_set(struct pinpage_set *set)
 	struct pinpage_batch *nobody = pinpage_no_batch();
 	ktime_t when = 0;
 
-	if (pinpage_pause_open(set, nobody, &when))
+	if (pinpage_pause_open(set, nobody, ktime_get(), &when))
 		return;
 	if (may_stay(set))
 		forget_set(set);

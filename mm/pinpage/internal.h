@@ -245,7 +245,7 @@ enum pinpage_pause {
 
 void pinpage_pause_init(struct pinpage_set *set);
 int pinpage_pause_open(struct pinpage_set *set, struct pinpage_batch *batch,
-		       ktime_t *when);
+		       ktime_t now, ktime_t *when);
 void pinpage_pause_ask(struct pinpage_set *set);
 void pinpage_pause_close(struct pinpage_set *set);
 bool pinpage_worth_waiting(struct pinpage_set *set);

@@ -437,7 +437,7 @@ static int open_owner(struct pinpage_batch *batch, struct pinpage_set *set)
 		return 0;
 	if (!pinpage_set_get(set))
 		return -EBUSY;
-	err = pinpage_pause_open(set, batch, &batch->when);
+	err = pinpage_pause_open(set, batch, batch->now, &batch->when);
 	if (err) {
 		/* Its rest after a pause in vain is waiting for it as well. */
 		if (!is_patient(batch, set))
@@ -585,6 +585,7 @@ static void claim_folios(struct pinpage_batch *batch, bool nested)
 	batch->nr_claims = 0;
 	batch->nr_owners = 0;
 	batch->last = NULL;
+	batch->now = ktime_get();
 	memset(batch->hash, 0, sizeof(batch->hash));
 	for (f = batch->folios; f < folios_end(batch); f++) {
 		if (f->state != FOLIO_TRY || !f->ready)

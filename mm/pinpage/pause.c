@@ -71,6 +71,8 @@ void pinpage_pause_init(struct pinpage_set *set)
  * pinpage_pause_open - a batch is going to ask a set
  * @set: the set, which the caller has got
  * @batch: the batch
+ * @now: when it began to ask: the same for all folios of a round, or a set whose
+ *	rest ends meanwhile would be asked about some of them only
  * @when: set to the time when it is worth trying again, if that is earlier
  *
  * Context: Any.
@@ -78,9 +80,9 @@ void pinpage_pause_init(struct pinpage_set *set)
  * a moment ago.
  */
 int pinpage_pause_open(struct pinpage_set *set, struct pinpage_batch *batch,
-		       ktime_t *when)
+		       ktime_t now, ktime_t *when)
 {
-	ktime_t now = ktime_get(), ready = now;
+	ktime_t ready = now;
 	unsigned long flags;
 
 	spin_lock_irqsave(&set->lock, flags);

@@ -10,11 +10,16 @@
 
 #include "helpers-kunit.h"
 
+static int pause_open_when(struct pinpage_set *set, ktime_t *when)
+{
+	return pinpage_pause_open(set, pinpage_no_batch(), ktime_get(), when);
+}
+
 static int pause_open(struct pinpage_set *set)
 {
 	ktime_t when = 0;
 
-	return pinpage_pause_open(set, pinpage_no_batch(), &when);
+	return pause_open_when(set, &when);
 }
 
 static void pause_test_one(struct kunit *test)
@@ -24,14 +29,12 @@ static void pause_test_one(struct kunit *test)
 	ktime_t when = 0, far;
 
 	KUNIT_EXPECT_EQ(test, pause_open(set), 0);
-	KUNIT_EXPECT_EQ(test, pinpage_pause_open(set, pinpage_no_batch(), &when),
-			-EALREADY);
+	KUNIT_EXPECT_EQ(test, pause_open_when(set, &when), -EALREADY);
 	KUNIT_EXPECT_NE(test, when, 0);
 	/* The earliest of those who are in the way. */
 	far = ktime_add_ms(ktime_get(), 3600 * MSEC_PER_SEC);
 	when = far;
-	KUNIT_EXPECT_EQ(test, pinpage_pause_open(set, pinpage_no_batch(), &when),
-			-EALREADY);
+	KUNIT_EXPECT_EQ(test, pause_open_when(set, &when), -EALREADY);
 	KUNIT_EXPECT_LT(test, when, far);
 	/* Nobody was asked, so nobody has to recover. */
 	pinpage_pause_close(set);
@@ -62,7 +65,7 @@ static void pause_test_rest(struct kunit *test)
 			2 * 20 * NSEC_PER_MSEC);
 	KUNIT_EXPECT_LE(test, ktime_sub(set->rests, ended),
 			ktime_sub(ended, began));
-	if (!pinpage_pause_open(set, pinpage_no_batch(), &when)) {
+	if (!pause_open_when(set, &when)) {
 		/* This task was late; but not early. */
 		KUNIT_EXPECT_GE(test, ktime_get(), set->rests);
 		pinpage_pause_close(set);
@@ -71,6 +74,10 @@ static void pause_test_rest(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, when, set->rests);
 	while (ktime_before(ktime_get(), when))
 		usleep_range(100, 200);
+	/* A round that began before asks about none of its folios. */
+	KUNIT_EXPECT_EQ(test, pinpage_pause_open(set, pinpage_no_batch(),
+						 set->rests - 1, &when),
+			-EALREADY);
 	KUNIT_EXPECT_EQ(test, pause_open(set), 0);
 	pinpage_pause_close(set);
 }

@@ -17,7 +17,8 @@
  * The hardware must not run out of buffers, and so of a queue that streams only
  * one buffer at a time is stopped, and only while enough others are with the
  * driver. For what has to wait for that there is a timer, since most of what
- * changes it is not worth a call.
+ * changes it is not worth a call. A page that several buffers share moves while
+ * the driver has none of the queue.
  *
  * A buffer is stopped with all of its planes, though each has a set of its own.
  * Two movers that take turns with the planes could keep it for ever, so a task
@@ -79,6 +80,7 @@ enum moves_state {
  * @state: what the buffer's counters have it as
  * @entry: in the list of those asked, or of those stopped
  * @mover: the task that is moving the pages
+ * @joins: it has a page in common with another buffer that is to move with it
  * @patience: jiffies from when on a stream that is short of buffers is no reason
  *	any more
  * @stuck: its address has been taken while nobody held the buffer, so that it is
@@ -95,10 +97,10 @@ struct vb2_moves {
 	struct list_head entry;
 	struct task_struct *mover;
 	unsigned long patience;
-	bool stuck;
+	bool joins, stuck;
 };
 
-/* Protects struct vb2_hold of all buffers, and state, mover and stuck. */
+/* Protects struct vb2_hold of all buffers, and state, mover, joins and stuck. */
 static DEFINE_SPINLOCK(hold_lock);
 static LIST_HEAD(asked_sets);
 static LIST_HEAD(stopped_sets);
@@ -146,14 +148,13 @@ static bool driver_has_enough(struct vb2_buffer *vb)
 	return atomic_read(&q->owned_by_drv_count) >= need;
 }
 
-static bool is_streaming(struct vb2_buffer *vb)
+static bool is_streaming(const struct vb2_buffer *vb)
 {
 	/* Changed under the lock of the queue: as for driver_has_enough(). */
 	return !data_race(!vb->vb2_queue->start_streaming_called);
 }
 
-/* @alone: one of the others that are stopped moves with it. */
-static bool may_stop(struct vb2_moves *moves, bool alone)
+static bool may_stop(struct vb2_moves *moves)
 {
 	struct vb2_hold *hold = &moves->vb->hold;
 
@@ -163,7 +164,7 @@ static bool may_stop(struct vb2_moves *moves, bool alone)
 		return hold->stops && is_stopped_by(moves->vb, moves->mover);
 	if (hold->stops || !is_streaming(moves->vb))
 		return true;
-	if (alone && other_is_stopped(moves->vb))
+	if (!moves->joins && other_is_stopped(moves->vb))
 		return false;
 	return driver_has_enough(moves->vb) ||
 	       time_after_eq(jiffies, moves->patience);
@@ -203,7 +204,7 @@ static void stop_asked(struct vb2_queue *q)
 	struct vb2_moves *moves, *next;
 
 	list_for_each_entry_safe(moves, next, &asked_sets, entry) {
-		if ((q && moves->vb->vb2_queue != q) || !may_stop(moves, true))
+		if ((q && moves->vb->vb2_queue != q) || !may_stop(moves))
 			continue;
 		forget_set(moves);
 		stop_set(moves);
@@ -373,21 +374,31 @@ static bool has_folio_of(const struct vb2_moves *moves,
 }
 
 /*
- * Buffers that lie one behind the other share a page, or a huge one. It moves
- * when all of them are stopped, and those that are wait for those that are not:
- * the one to look for is in @sets, of another buffer, and of this move.
+ * Buffers that lie side by side share a page, or a huge one. It moves when all of
+ * them are stopped: the one to look for is in @sets, of another buffer, and of this
+ * move.
  */
-static bool has_partner(const struct vb2_moves *moves,
-			const struct list_head *sets,
-			const struct pinpage_item *items, unsigned int nr)
+static struct vb2_moves *find_partner(const struct vb2_moves *moves,
+				      const struct list_head *sets,
+				      const struct pinpage_item *items,
+				      unsigned int nr)
 {
 	struct vb2_moves *other;
 
 	list_for_each_entry(other, sets, entry)
 		if (other->mover == current && other->vb != moves->vb &&
 		    has_folio_of(other, items, nr))
-			return true;
-	return false;
+			return other;
+	return NULL;
+}
+
+/*
+ * Is the driver at work? The buffers of a page would have to wait for each other,
+ * and half of a queue would be missing. A frame is worth more than a page.
+ */
+static bool driver_works(const struct vb2_buffer *vb)
+{
+	return is_streaming(vb) && atomic_read(&vb->vb2_queue->owned_by_drv_count);
 }
 
 /*
@@ -400,23 +411,28 @@ static bool comes_back(const struct vb2_buffer *vb)
 }
 
 /*
- * All pages of a buffer share its fate: no use in asking for half of them. No
- * frame is worth a page that two buffers have at different times.
+ * All pages of a buffer share its fate: no use in asking for half of them. Those
+ * that share a page wait for each other.
  */
 static int stop_or_ask(struct vb2_moves *moves,
 		       const struct pinpage_item *items, unsigned int nr)
 {
-	bool joins = has_partner(moves, &stopped_sets, items, nr);
+	struct vb2_moves *partner = find_partner(moves, &stopped_sets, items, nr);
 
+	if (!partner)
+		partner = find_partner(moves, &asked_sets, items, nr);
+	if (partner && driver_works(moves->vb))
+		return -EBUSY;
+	if (partner)
+		partner->joins = true;
+	moves->joins = partner;
 	moves->mover = current;
 	moves->patience = jiffies + msecs_to_jiffies(SHORT_MS);
-	if (has_partner(moves, &asked_sets, items, nr))
-		return -EBUSY;
-	if (may_stop(moves, !joins)) {
+	if (may_stop(moves)) {
 		stop_set(moves);
 		return 0;
 	}
-	if (joins || !comes_back(moves->vb))
+	if (!comes_back(moves->vb))
 		return -EBUSY;
 	ask_for(moves);
 	return -EINPROGRESS;

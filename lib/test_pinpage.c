@@ -19,7 +19,6 @@
  */
 #include <linux/buffer_head.h>
 #include <linux/completion.h>
-#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>

@@ -51,6 +51,10 @@ static unsigned int nr_systems = 4;
 module_param(nr_systems, uint, 0444);
 MODULE_PARM_DESC(nr_systems, "Number of systems to register, 1 to 16");
 
+static bool debug_vm = IS_ENABLED(CONFIG_DEBUG_VM);
+module_param(debug_vm, bool, 0444);
+MODULE_PARM_DESC(debug_vm, "for reading: the struct pages of memory that goes offline are overwritten");
+
 struct test_system {
 	struct pinpage_system system;
 	char name[16];

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -272,12 +273,9 @@ static void note_poison(int sig)
 /* What is broken stays, is not copied, and keeps nobody. */
 TEST_F_TIMEOUT(hotplug, poisoned, TEST_SECONDS)
 {
-	char *broken = map_anon(1);
+	int id, param = open("/sys/module/test_pinpage/parameters/debug_vm", O_RDONLY);
+	char *broken = map_anon(1), debug[4] = "";
 	uint64_t pfn;
-	char debug[4] = "";
-	int id, param;
-
-	param = open("/sys/module/test_pinpage/parameters/debug_vm", O_RDONLY);
 
 	if (variant->kind != TEST_PINPAGE_USER)
 		SKIP(return, "one kind will do");

@@ -178,6 +178,14 @@ enum page_blame page_blame(struct page *page, unsigned long *nr)
 			*nr = (1UL << order) - (pfn & ((1UL << order) - 1));
 		return PAGE_BLAME_NONE;
 	}
+	/* Isolation accepts it: as good as free, a block of the largest order. */
+	if (PageUnaccepted(page)) {
+		*nr = MAX_ORDER_NR_PAGES - (pfn & (MAX_ORDER_NR_PAGES - 1));
+		return PAGE_BLAME_NONE;
+	}
+	/* Merges with its buddy when that one is freed. */
+	if (page_is_guard(page))
+		return PAGE_BLAME_NONE;
 	if (PageReserved(page))
 		return PAGE_BLAME_UNMOVABLE;
 	folio = page_folio(page);

@@ -246,7 +246,9 @@ static int get_chunks(struct cma_bulk *bulk, struct contig_ctl *ctl)
 		return ctl->taken ? 0 : -EINTR;
 	}
 	if (contig_isolate(ctl, start, end, MIGRATE_CMA)) {
+		/* A pageblock of CMA can always be isolated, but for others at it. */
 		cma_bulk_drop_all(bulk);
+		ctl->taken = true;
 	} else {
 		ret = empty_and_take(bulk, ctl);
 		undo_isolate_page_range(start, end, MIGRATE_CMA);

@@ -207,6 +207,9 @@ int cma_passes(struct cma_blockers *blockers, struct contig_ctl *ctl,
 		ctl->queue = true;
 		blockers->doubts = 0;
 		ret = pass(data, ctl);
+		/* What was in the way there has not been waited for yet. */
+		if (ret == -EBUSY)
+			ret = wait_and_pass(blockers, ctl, pass, data);
 	}
 	return ret;
 }

@@ -104,7 +104,7 @@ unsigned long contig_look(struct contig_ctl *ctl, unsigned long start,
 void contig_blame_isolation(struct contig_ctl *ctl, unsigned long start,
 			    unsigned long end)
 {
-	struct contig_ctl eager = { .eager = true };
+	struct contig_ctl eager = { .rung = CONTIG_DEFAULT, .eager = true };
 	unsigned long pfn;
 
 	for (pfn = start; pfn < end; pfn = pageblock_end_pfn(pfn)) {

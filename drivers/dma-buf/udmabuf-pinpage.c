@@ -742,6 +742,15 @@ static void add_mapping(struct udmabuf_moves *m,
 	m->fresh = true;
 }
 
+/*
+ * What the CPU writes between two frames goes where the device has it; with bounce
+ * buffers the old frame would come back over it otherwise.
+ */
+static enum dma_data_direction map_direction(enum dma_data_direction direction)
+{
+	return direction == DMA_FROM_DEVICE ? DMA_BIDIRECTIONAL : direction;
+}
+
 static struct sg_table *map_movable(struct dma_buf_attachment *at,
 				    enum dma_data_direction direction)
 {
@@ -749,6 +758,7 @@ static struct sg_table *map_movable(struct dma_buf_attachment *at,
 	struct udmabuf_mapping *mapping;
 	struct sg_table *sg;
 
+	direction = map_direction(direction);
 	mapping = kzalloc(sizeof(*mapping), GFP_KERNEL);
 	if (!mapping)
 		return ERR_PTR(-ENOMEM);
@@ -785,7 +795,7 @@ static void unmap_movable(struct dma_buf_attachment *at, struct sg_table *sg,
 		}
 	}
 	mutex_unlock(&m->sync_lock);
-	udmabuf_put_sg(at->dev, sg, direction);
+	udmabuf_put_sg(at->dev, sg, map_direction(direction));
 }
 
 /* Counted in attach->priv as well, for the sake of udmabuf_show(). */

@@ -179,7 +179,7 @@ struct pinpage_set {
 	unsigned long refuses;
 	unsigned int evict_run;
 	bool evicting;
-	ktime_t began, rests, retry;
+	ktime_t began, quieted, rests, retry;
 };
 
 /**

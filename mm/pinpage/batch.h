@@ -19,6 +19,7 @@ enum folio_state {
 	FOLIO_MOVED,
 	FOLIO_STAYS,
 	FOLIO_ORDINARY,		/* has no owners any more */
+	FOLIO_GONE,		/* left the batch before the others */
 };
 
 /**

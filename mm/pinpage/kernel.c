@@ -44,6 +44,9 @@ static bool can_isolate(struct pinpage_bucket *bucket, struct folio *folio)
 	struct pinpage_slot *slot;
 	bool can = false;
 
+	/* Mapped to userspace, it could not move, and callers take it for theirs. */
+	if (folio_mapped(folio))
+		return false;
 	for (slot = first_slot(bucket); slot; slot = next_slot(slot, bucket)) {
 		if (!(slot_set(slot)->flags & PINPAGE_KERNEL) ||
 		    atomic_read(&slot_set(slot)->moves) < 0)

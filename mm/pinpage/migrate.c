@@ -105,9 +105,9 @@ static gfp_t batch_gfp(void)
 	return GFP_NOIO | __GFP_NOWARN | __GFP_NOMEMALLOC;
 }
 
-static int grow_array(void **array, size_t nr, size_t size)
+static int grow_array(void **array, size_t nr, size_t size, gfp_t gfp)
 {
-	void *p = kvrealloc(*array, array_size(nr, size), batch_gfp());
+	void *p = kvrealloc(*array, array_size(nr, size), gfp);
 
 	if (!p)
 		return -ENOMEM;
@@ -115,12 +115,17 @@ static int grow_array(void **array, size_t nr, size_t size)
 	return 0;
 }
 
-/* Room for so many claims; what is there moves. */
+/*
+ * Room for so many claims; what is there moves. With pauses open, whose owners
+ * may want to leave, there is no time for reclaim.
+ */
 static int grow_batch(struct pinpage_batch *batch, u32 max)
 {
-	if (grow_array((void **)&batch->claims, max, sizeof(*batch->claims)) ||
-	    grow_array((void **)&batch->owners, max, sizeof(*batch->owners)) ||
-	    grow_array((void **)&batch->items, max, sizeof(*batch->items)))
+	gfp_t gfp = batch->nr_owners ? GFP_NOWAIT | __GFP_NOWARN : batch_gfp();
+
+	if (grow_array((void **)&batch->claims, max, sizeof(*batch->claims), gfp) ||
+	    grow_array((void **)&batch->owners, max, sizeof(*batch->owners), gfp) ||
+	    grow_array((void **)&batch->items, max, sizeof(*batch->items), gfp))
 		return -ENOMEM;
 	batch->max_claims = max;
 	batch->last = NULL;
@@ -149,7 +154,7 @@ static struct pinpage_batch *alloc_batch(const struct pinpage_migration *mig,
 	init_waitqueue_head(&batch->wait);
 	nr = min(nr, BATCH_PAGES);
 	batch->folios = kvmalloc_array(nr, sizeof(*batch->folios), batch_gfp());
-	if (batch->folios && !grow_batch(batch, nr))
+	if (batch->folios && !grow_batch(batch, 2 * nr))
 		return batch;
 	free_batch(batch);
 	return NULL;
@@ -199,7 +204,10 @@ static int release_folio(struct address_space *mapping, struct folio *folio)
 	return filemap_release_folio(folio, GFP_KERNEL) ? 0 : -EAGAIN;
 }
 
-/* Wait for whoever has the locks by which page tables are found. */
+/*
+ * Wait for whoever has the locks by which page tables are found. Not for that of a
+ * hugetlb file, which is taken before the lock of a folio.
+ */
 static void wait_for_rmap(struct folio *folio)
 {
 	struct address_space *mapping = folio_mapping(folio);
@@ -211,7 +219,7 @@ static void wait_for_rmap(struct folio *folio)
 		anon_vma = folio_lock_anon_vma_read(folio, NULL);
 		if (anon_vma)
 			anon_vma_unlock_read(anon_vma);
-	} else if (mapping) {
+	} else if (mapping && !folio_test_hugetlb(folio)) {
 		i_mmap_lock_read(mapping);
 		i_mmap_unlock_read(mapping);
 	}
@@ -235,6 +243,9 @@ static int settle_folio(struct folio *folio, enum migrate_mode mode)
 			goto unlock;
 	}
 	mapping = folio_mapping(folio);
+	/* Truncated; see migrate_folio_unmap(). */
+	if (!folio->mapping && folio_test_private(folio))
+		try_to_free_buffers(folio);
 	if (mapping && !folio_test_hugetlb(folio)) {
 		err = release_folio(mapping, folio);
 		if (!err && mode == MIGRATE_SYNC && !folio_test_anon(folio))
@@ -247,18 +258,40 @@ unlock:
 	return err;
 }
 
-/* Dirty, of a filesystem that can't move dirty folios: not locked. */
-static int write_folio(struct folio *folio, enum migrate_mode mode)
+/*
+ * The inode of a dirty folio whose filesystem can't move it so, or NULL. The lock
+ * keeps the mapping from being freed after a truncation.
+ */
+static struct inode *inode_to_write(struct folio *folio, loff_t *pos)
 {
 	struct address_space *mapping = folio_mapping(folio);
-	loff_t pos = folio_pos(folio);
 
-	if (mode != MIGRATE_SYNC || !mapping ||
-	    folio_test_anon(folio) || folio_test_hugetlb(folio) ||
-	    mapping->a_ops->migrate_folio || !folio_test_dirty(folio))
+	if (!mapping || mapping->a_ops->migrate_folio || !folio_test_dirty(folio))
+		return NULL;
+	*pos = folio_pos(folio);
+	return igrab(mapping->host);
+}
+
+/* What is dirty and has to be clean to move: not locked meanwhile. */
+static int write_folio(struct folio *folio, enum migrate_mode mode)
+{
+	struct inode *inode;
+	loff_t pos = 0;
+	int err;
+
+	if (mode != MIGRATE_SYNC || folio_test_anon(folio) ||
+	    folio_test_hugetlb(folio) || !folio_test_dirty(folio))
 		return 0;
-	return filemap_write_and_wait_range(mapping, pos,
-					    pos + folio_size(folio) - 1);
+	if (folio_lock_killable(folio))
+		return -EINTR;
+	inode = inode_to_write(folio, &pos);
+	folio_unlock(folio);
+	if (!inode)
+		return 0;
+	err = filemap_write_and_wait_range(inode->i_mapping, pos,
+					   pos + folio_size(folio) - 1);
+	iput(inode);
+	return err;
 }
 
 static void free_dst(struct pinpage_batch *batch, struct pinned_folio *f)
@@ -307,6 +340,14 @@ static bool within_limits(struct folio *folio, const struct folio_limits *limits
 {
 	return PFN_PHYS(folio_pfn(folio)) + (folio_size(folio) - 1) <=
 	       limits->last && node_isset(folio_nid(folio), limits->nodes);
+}
+
+/* May pages of @set go to @dst? */
+static bool set_allows(const struct pinpage_set *set, struct folio *dst)
+{
+	return (!set->limit || PFN_PHYS(folio_pfn(dst)) +
+			       (folio_size(dst) - 1) <= set->limit) &&
+	       (!set->nodes || node_isset(folio_nid(dst), *set->nodes));
 }
 
 /* The zone for addresses up to @last. */
@@ -376,6 +417,9 @@ static int check_folio(struct pinned_folio *f, bool wait, enum migrate_mode mode
 		return -EOPNOTSUPP;
 	if (f->kernel)
 		return 0;
+	if (!thp_migration_supported() && !folio_test_hugetlb(src) &&
+	    folio_test_large(src) && folio_test_pmd_mappable(src))
+		return -EOPNOTSUPP;
 	if (wait)
 		return write_folio(src, mode) ?: settle_folio(src, mode);
 	return folio_test_locked(src) || folio_test_writeback(src) ? -EAGAIN : 0;
@@ -435,12 +479,13 @@ static int open_owner(struct pinpage_batch *batch, struct pinpage_set *set)
 
 	if (find_owner(batch, set))
 		return 0;
+	/* Being set, or leaving: a moment later the page is as any other. */
 	if (!pinpage_set_get(set))
-		return -EBUSY;
+		return set->flags & PINPAGE_KERNEL ? -EBUSY : -EAGAIN;
 	err = pinpage_pause_open(set, batch, batch->now, &batch->when);
 	if (err) {
 		/* Its rest after a pause in vain is waiting for it as well. */
-		if (!is_patient(batch, set))
+		if (READ_ONCE(set->vain) && !is_patient(batch, set))
 			err = -EBUSY;
 		pinpage_set_put(set);
 		return err;
@@ -481,6 +526,9 @@ static int can_claim(struct pinpage_batch *batch, struct pinned_folio *f,
 	for (slot = first_slot(bucket); slot; slot = next_slot(slot, bucket)) {
 		if (slot_claimed(slot))
 			return -EALREADY;
+		/* Registered after the destination was allocated */
+		if (!set_allows(slot_set(slot), f->dst))
+			return -EAGAIN;
 		first = first ?: slot_set(slot);
 		several |= slot_set(slot) != first;
 		refs += slot_refs(slot, f->src);
@@ -588,6 +636,7 @@ static void claim_folios(struct pinpage_batch *batch, bool nested)
 	batch->now = ktime_get();
 	memset(batch->hash, 0, sizeof(batch->hash));
 	for (f = batch->folios; f < folios_end(batch); f++) {
+		f->nr_claims = 0;
 		if (f->state != FOLIO_TRY || !f->ready)
 			continue;
 		err = f->asks < ASKS ? claim_folio(batch, f, nested) : -EBUSY;
@@ -652,8 +701,9 @@ static void owner_is_quiet(struct pinpage_batch *batch,
 
 	batch->nr_waiting -= owner->state == OWNER_WAITING;
 	pinpage_note_quiet(owner->set, owner->state == OWNER_WAITING);
+	owner->quiet = owner->state == OWNER_WAITING ? owner->set->quieted :
+						       ktime_get();
 	owner->state = OWNER_QUIET;
-	owner->quiet = ktime_get();
 	for (c = owner->head; c != NONE; c = claim->next) {
 		claim = &batch->claims[c];
 		f = &batch->folios[claim->folio];
@@ -824,6 +874,16 @@ static void complete_if_done(struct pinpage_batch *batch,
 	complete_owner(batch, owner);
 }
 
+/* Where a folio has moved to is its owners' and its mapping's alone. */
+static void put_moved_dst(struct pinned_folio *f)
+{
+	if (folio_test_hugetlb(f->dst))
+		folio_putback_active_hugetlb(f->dst);
+	else
+		folio_put(f->dst);
+	f->dst = NULL;
+}
+
 /* Move the folios whose owners are all quiet. */
 static void move_ready(struct pinpage_batch *batch)
 {
@@ -836,14 +896,42 @@ static void move_ready(struct pinpage_batch *batch)
 		finish_folio(batch, f, !f->err ? FOLIO_MOVED :
 				       f->err == -EAGAIN ? FOLIO_TRY :
 							   FOLIO_STAYS);
+		/* The next mover may want it before this one has ended. */
+		if (!f->err)
+			put_moved_dst(f);
 	}
 	batch->nr_ready = 0;
 }
 
-/*
- * Ask a component, those who refused lately first, move what can be, and have
- * those go on who need not wait for another one.
- */
+/* Move what can be, and have those of a component go on who need not wait. */
+static void settle_component(struct pinpage_batch *batch,
+			     struct pinned_owner *first)
+{
+	struct pinned_owner *owner;
+
+	move_ready(batch);
+	for (owner = first; owner; owner = next_sibling(batch, owner))
+		complete_if_done(batch, owner);
+}
+
+/* Those who have become quiet don't stand still for the sake of others. */
+static void look_for_quiet(struct pinpage_batch *batch)
+{
+	struct pinned_owner *owner;
+
+	/* Pairs with pinpage_batch_wake(): news first, then the look. */
+	smp_store_mb(batch->news, false);
+	for (owner = batch->owners; owner < owners_end(batch); owner++) {
+		/* Pairs with set_quiet(): what the last user has done. */
+		if (owner->state != OWNER_WAITING ||
+		    smp_load_acquire(&owner->set->state) != PAUSE_QUIET)
+			continue;
+		owner_is_quiet(batch, owner);
+		settle_component(batch, &batch->owners[owner->leader]);
+	}
+}
+
+/* Ask a component, those who refused lately first. */
 static void ask_component(struct pinpage_batch *batch,
 			  struct pinned_owner *first)
 {
@@ -855,9 +943,9 @@ static void ask_component(struct pinpage_batch *batch,
 			if (owner->state == OWNER_NEW &&
 			    doubtful == !!READ_ONCE(owner->set->vain))
 				ask_owner(batch, owner);
-	move_ready(batch);
-	for (owner = first; owner; owner = next_sibling(batch, owner))
-		complete_if_done(batch, owner);
+	settle_component(batch, first);
+	if (READ_ONCE(batch->news))
+		look_for_quiet(batch);
 }
 
 static bool set_is_leaving(struct pinpage_set *set)
@@ -875,7 +963,8 @@ static void let_leave(struct pinpage_batch *batch, struct pinned_owner *owner)
 	for (c = owner->head; c != NONE; c = claim->next) {
 		claim = &batch->claims[c];
 		f = &batch->folios[claim->folio];
-		if (claim->item != NONE && f->state == FOLIO_CLAIMED)
+		/* One that is ready moves at once. */
+		if (claim->item != NONE && f->state == FOLIO_CLAIMED && f->unquiet)
 			finish_folio(batch, f, FOLIO_STAYS);
 	}
 }
@@ -887,20 +976,22 @@ static ktime_t look_at_waiting(struct pinpage_batch *batch)
 	ktime_t now = ktime_get(), next = KTIME_MAX;
 	struct pinned_owner *owner;
 
+	look_for_quiet(batch);
 	for (owner = batch->owners; owner < owners_end(batch); owner++) {
-		if (owner->state == OWNER_QUIET && set_is_leaving(owner->set))
+		if (owner->state == OWNER_QUIET && set_is_leaving(owner->set)) {
 			let_leave(batch, owner);
-		if (owner->state != OWNER_WAITING)
+		} else if (owner->state != OWNER_WAITING) {
 			continue;
-		/* Pairs with set_quiet(): what the last user has done. */
-		if (smp_load_acquire(&owner->set->state) == PAUSE_QUIET)
-			owner_is_quiet(batch, owner);
-		else if (!wait || !owner->patient || set_is_leaving(owner->set))
+		} else if (!wait || !owner->patient ||
+			   set_is_leaving(owner->set)) {
 			give_up(batch, owner, false);
-		else if (!ktime_before(now, owner->limit))
+		} else if (!ktime_before(now, owner->limit)) {
 			give_up(batch, owner, true);
-		else
+		} else {
 			next = min(next, owner->limit);
+			continue;
+		}
+		settle_component(batch, &batch->owners[owner->leader]);
 	}
 	return next;
 }
@@ -916,19 +1007,71 @@ static void wait_for_news(struct pinpage_batch *batch, ktime_t until)
 			       TASK_KILLABLE);
 }
 
+/* A folio is not on the list of isolated ones any more. */
+static void leave_batch(struct pinpage_batch *batch, struct pinned_folio *f)
+{
+	const struct pinpage_migration *mig = batch->mig;
+	unsigned long nr = folio_nr_pages(f->src);
+	bool thp = f->state != FOLIO_ORDINARY && !f->kernel && !folio_test_hugetlb(f->src) &&
+		   folio_test_large(f->src) && folio_test_pmd_mappable(f->src);
+
+	if (f->state == FOLIO_MOVED) {
+		*mig->nr_succeeded += nr;
+		count_vm_events(THP_MIGRATION_SUCCESS, thp);
+		pinpage_moved_away(mig, f);
+		return;
+	}
+	if (f->err == -EAGAIN && !f->asks)
+		count_folio(f->src, PINPAGE_STAT_FOREIGN);
+	free_dst(batch, f);
+	if (f->state == FOLIO_ORDINARY && !f->kernel) {
+		list_move_tail(&f->src->lru, mig->from);
+		return;
+	}
+	*mig->nr_failed += nr;
+	count_vm_events(THP_MIGRATION_FAIL, thp);
+	batch->nr_failed++;
+	/* A driver that wants its page back must not wait for other pages. */
+	if (f->kernel) {
+		list_del(&f->src->lru);
+		pinpage_putback(f->src);
+	} else {
+		list_move_tail(&f->src->lru, mig->ret);
+	}
+}
+
+static bool owners_are_done(struct pinpage_batch *batch, struct pinned_folio *f)
+{
+	u32 c;
+
+	for (c = f->claim; c < f->claim + f->nr_claims; c++)
+		if (batch->owners[batch->claims[c].owner].state != OWNER_DONE)
+			return false;
+	return true;
+}
+
+/* Kernel-owned folios that stay don't wait for the owners of others. */
+static void put_back_kernel(struct pinpage_batch *batch)
+{
+	struct pinned_folio *f;
+
+	for (f = batch->folios; f < folios_end(batch); f++) {
+		if (!f->kernel || f->state != FOLIO_STAYS ||
+		    !owners_are_done(batch, f))
+			continue;
+		leave_batch(batch, f);
+		f->state = FOLIO_GONE;
+	}
+}
+
 /* All owners that need time, at the same time. */
 static void wait_for_owners(struct pinpage_batch *batch)
 {
-	struct pinned_owner *owner;
 	ktime_t until;
 
 	while (batch->nr_waiting) {
-		/* Pairs with pinpage_batch_wake(): news first, then the look. */
-		smp_store_mb(batch->news, false);
 		until = look_at_waiting(batch);
-		move_ready(batch);
-		for (owner = batch->owners; owner < owners_end(batch); owner++)
-			complete_if_done(batch, owner);
+		put_back_kernel(batch);
 		if (batch->nr_waiting)
 			wait_for_news(batch, until);
 	}
@@ -969,39 +1112,6 @@ static void ask_owners(struct pinpage_batch *batch)
 
 /* 4. Rounds. */
 
-/* A folio is not on the list of isolated ones any more. */
-static void leave_batch(struct pinpage_batch *batch, struct pinned_folio *f)
-{
-	const struct pinpage_migration *mig = batch->mig;
-	unsigned long nr = folio_nr_pages(f->src);
-	bool thp = f->state != FOLIO_ORDINARY && !f->kernel && !folio_test_hugetlb(f->src) &&
-		   folio_test_large(f->src) && folio_test_pmd_mappable(f->src);
-
-	if (f->state == FOLIO_MOVED) {
-		*mig->nr_succeeded += nr;
-		count_vm_events(THP_MIGRATION_SUCCESS, thp);
-		pinpage_moved_away(mig, f);
-		return;
-	}
-	if (f->err == -EAGAIN && !f->asks)
-		count_folio(f->src, PINPAGE_STAT_FOREIGN);
-	free_dst(batch, f);
-	if (f->state == FOLIO_ORDINARY && !f->kernel) {
-		list_move_tail(&f->src->lru, mig->from);
-		return;
-	}
-	*mig->nr_failed += nr;
-	count_vm_events(THP_MIGRATION_FAIL, thp);
-	batch->nr_failed++;
-	/* A driver that wants its page back must not wait for other pages. */
-	if (f->kernel) {
-		list_del(&f->src->lru);
-		pinpage_putback(f->src);
-	} else {
-		list_move_tail(&f->src->lru, mig->ret);
-	}
-}
-
 /* Those that are done leave. Returns whether there are others. */
 static bool drop_folios(struct pinpage_batch *batch, bool all)
 {
@@ -1010,7 +1120,7 @@ static bool drop_folios(struct pinpage_batch *batch, bool all)
 	for (i = 0; i < batch->nr_folios; i++) {
 		if (batch->folios[i].state == FOLIO_TRY && !all)
 			batch->folios[nr++] = batch->folios[i];
-		else
+		else if (batch->folios[i].state != FOLIO_GONE)
 			leave_batch(batch, &batch->folios[i]);
 	}
 	batch->nr_folios = nr;
@@ -1068,6 +1178,10 @@ static void cut_batch(struct pinpage_batch *batch, struct list_head *pinned)
 	batch->nr_folios = 0;
 	batch->busy_until = 0;
 	list_for_each_entry(folio, pinned, lru) {
+		/* Drivers don't wait for what user pages have to wait for. */
+		if (batch->nr_folios &&
+		    pinpage_folio_kernel(folio) != batch->folios[0].kernel)
+			break;
 		batch->folios[batch->nr_folios++] = (struct pinned_folio) {
 			.src = folio, .state = FOLIO_TRY,
 			.kernel = pinpage_folio_kernel(folio),
@@ -1087,8 +1201,13 @@ static int refuse_all(const struct pinpage_migration *mig,
 
 	list_for_each_entry_safe(folio, next, pinned, lru) {
 		*mig->nr_failed += folio_nr_pages(folio);
-		list_move_tail(&folio->lru, mig->ret);
 		nr++;
+		if (pinpage_folio_kernel(folio)) {
+			list_del(&folio->lru);
+			pinpage_putback(folio);
+		} else {
+			list_move_tail(&folio->lru, mig->ret);
+		}
 	}
 	return nr;
 }

@@ -58,7 +58,9 @@ static int check_locked(struct folio *src)
 {
 	struct address_space *mapping = folio_mapping(src);
 
-	if (folio_test_writeback(src) || !src->mapping)
+	/* What was truncated is as good as any other, but for its buffers. */
+	if (folio_test_writeback(src) ||
+	    (!src->mapping && folio_test_private(src)))
 		return -EAGAIN;
 	if (folio_test_ksm(src))
 		return -EBUSY;
@@ -319,11 +321,9 @@ void pinpage_moved_away(const struct pinpage_migration *mig,
 {
 	if (folio_test_hugetlb(f->src)) {
 		folio_putback_active_hugetlb(f->src);
-		folio_putback_active_hugetlb(f->dst);
 		return;
 	}
 	list_del(&f->src->lru);
-	folio_put(f->dst);
 	migrate_folio_done(f->src, mig->reason);
 }
 

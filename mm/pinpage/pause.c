@@ -138,7 +138,8 @@ static void set_quiet(struct pinpage_set *set)
 	lockdep_assert_held(&set->lock);
 	if (set->state != PAUSE_ASKED)
 		return;
-	/* Pairs with the acquire in pinpage_set_quiet(). */
+	set->quieted = ktime_get();
+	/* Pairs with the acquire in look_for_quiet(). */
 	smp_store_release(&set->state, PAUSE_QUIET);
 	pinpage_batch_wake(set->batch);
 }

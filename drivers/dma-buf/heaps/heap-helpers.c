@@ -207,6 +207,9 @@ static struct sg_table *heap_map(struct dma_buf_attachment *attachment,
 	if (!map)
 		return ERR_PTR(-ENOMEM);
 	attachment->priv = NULL;
+	/* What the CPU writes between two frames goes where the device has it. */
+	if (direction == DMA_FROM_DEVICE)
+		direction = DMA_BIDIRECTIONAL;
 	ret = dma_map_sgtable(attachment->dev, &map->table, direction, 0);
 	if (ret) {
 		heap_mapping_keep(attachment, map);

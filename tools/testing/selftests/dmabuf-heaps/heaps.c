@@ -280,8 +280,14 @@ TEST_F_TIMEOUT(heaps, sync_directions, TEST_SECONDS)
 		ASSERT_EQ(0, buf_write(self->dev, writes.map, self->data, self->size));
 		ASSERT_EQ(0, buf_sync(fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW));
 		EXPECT_EQ(0, count_wrong(cpu, self->size, i + 1));
+		fill(cpu, self->size, i + 2);
 		ASSERT_EQ(0, buf_sync(fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW));
+		/* The next frame has not come yet. */
+		ASSERT_EQ(0, buf_sync(fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ));
+		EXPECT_EQ(0, count_wrong(cpu, self->size, i + 2));
+		ASSERT_EQ(0, buf_sync(fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ));
 		drop(_metadata, self->dev, writes);
+		EXPECT_EQ(0, count_wrong(cpu, self->size, i + 2));
 		munmap(cpu, self->size);
 		close(fd);
 	}

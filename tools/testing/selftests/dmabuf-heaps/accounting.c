@@ -689,7 +689,7 @@ static int some_rounds(struct heap *heaps, int nr, int rounds)
 }
 
 /* Whatever fails on the way: charge, area and slab are what they were. */
-TEST_F_TIMEOUT(accounting, cgroup_leaks, TEST_SECONDS)
+TEST_F_TIMEOUT(accounting, cgroup_leaks, 4 * TEST_SECONDS)
 {
 	int i, nr = 0;
 	struct heap small[MAX_HEAPS];

@@ -13,6 +13,7 @@
 #include <linux/ktime.h>
 #include <linux/migrate.h>
 #include <linux/mm_inline.h>
+#include <linux/swap.h>
 #include <linux/sysctl.h>
 #include <linux/vmstat.h>
 #include <linux/workqueue.h>
@@ -108,14 +109,24 @@ static void set_evicting(struct pinpage_set *set)
 	spin_unlock(&evict_lock);
 }
 
-/* Isolate the folio of @slot, unless it may stay where it is. */
-static bool isolate_slot(struct pinpage_slot *slot, struct list_head *folios)
+/*
+ * Isolate the folio of @slot, unless it may stay where it is. One that has been put
+ * back may wait in some CPU's batch for the LRU: @drained says whether those have
+ * been emptied in this attempt.
+ */
+static bool isolate_slot(struct pinpage_slot *slot, struct list_head *folios,
+			 bool *drained)
 {
 	struct folio *folio = page_folio(pfn_to_page(slot_pfn(slot)));
 	bool isolated;
 
 	if (folio_is_longterm_pinnable(folio) || !folio_try_get(folio))
 		return false;
+	if (!*drained && !folio_test_lru(folio) &&
+	    !folio_test_hugetlb(folio) && !pinpage_folio_kernel(folio)) {
+		lru_add_drain_all();
+		*drained = true;
+	}
 	isolated = folio_test_pinpage(folio) &&
 		   isolate_folio_to_list(folio, folios);
 	folio_put(folio);
@@ -127,7 +138,7 @@ static bool isolate_slot(struct pinpage_slot *slot, struct list_head *folios)
  * how many. evict_at is 0 where that was the rest of the set.
  */
 static unsigned long isolate_set(struct pinpage_set *set,
-				 struct list_head *folios)
+				 struct list_head *folios, bool *drained)
 {
 	unsigned long nr = 0, index = 0;
 	struct pinpage_chunk *chunk;
@@ -145,7 +156,7 @@ static unsigned long isolate_set(struct pinpage_set *set,
 				set->evict_at = index - 1;
 				return nr;
 			}
-			if (isolate_slot(&chunk->slots[i], folios))
+			if (isolate_slot(&chunk->slots[i], folios, drained))
 				nr += slot_nr(&chunk->slots[i]);
 		}
 		cond_resched();
@@ -214,10 +225,11 @@ static void move_sets(unsigned int run)
 {
 	unsigned long nr = 0, its;
 	struct pinpage_set *set;
+	bool drained = false;
 	LIST_HEAD(folios);
 
 	while ((set = next_set(run, is_due))) {
-		its = isolate_set(set, &folios);
+		its = isolate_set(set, &folios, &drained);
 		if (its)
 			set_evicting(set);
 		else if (!set->evicting && may_stay(set))

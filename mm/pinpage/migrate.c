@@ -922,9 +922,10 @@ static void look_for_quiet(struct pinpage_batch *batch)
 	/* Pairs with pinpage_batch_wake(): news first, then the look. */
 	smp_store_mb(batch->news, false);
 	for (owner = batch->owners; owner < owners_end(batch); owner++) {
+		if (owner->state != OWNER_WAITING)
+			continue;
 		/* Pairs with set_quiet(): what the last user has done. */
-		if (owner->state != OWNER_WAITING ||
-		    smp_load_acquire(&owner->set->state) != PAUSE_QUIET)
+		if (smp_load_acquire(&owner->set->state) != PAUSE_QUIET)
 			continue;
 		owner_is_quiet(batch, owner);
 		settle_component(batch, &batch->owners[owner->leader]);

@@ -282,8 +282,11 @@ TEST_F_TIMEOUT(patience, evicted, TEST_SECONDS)
 		.refusals = 1000000, .refusal = -EBUSY });
 	EXPECT_GT(0, take_range(self, range));
 	/* That has asked some of them; now all of them: move_pages() ends at a refusal. */
-	for (i = 0; i < self->nr; i++)
-		move_to(0, page_of(self, i), 1, !node_of(page_of(self, i)));
+	for (i = 0; i < self->nr; i++) {
+		for (tries = 1000; !dev_count(self->fd, self->ids[i]).refused && tries; tries--)
+			move_to(0, page_of(self, i), 1, !node_of(page_of(self, i)));
+		ASSERT_LT(0, dev_count(self->fd, self->ids[i]).refused);
+	}
 	ASSERT_EQ(0, write_text(EVICT, "100"));
 	sleep_ms(3000);
 	/* As long as they refuse, nothing helps. */

@@ -699,8 +699,11 @@ int contig_place(int fd, void *at, uint64_t pfn)
 	int tries, ret = -EBUSY;
 
 	/* Somebody may look at the page in between. */
-	for (tries = 10; ret == -EBUSY && tries; tries--)
+	for (tries = 100; ret == -EBUSY && tries; tries--) {
 		ret = do_ioctl(fd, CMA_TEST_PLACE, &place);
+		if (ret == -EBUSY)
+			sleep_ms(1);
+	}
 	return ret;
 }
 

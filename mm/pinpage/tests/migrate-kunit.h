@@ -225,6 +225,31 @@ static void migrate_test_nobody_waits(struct kunit *test)
 	test_expect_sane(test, slow);
 }
 
+/*
+ * The last owner of a page becomes quiet, and another one begins to leave, before
+ * the mover looks: the page moves, and both go on.
+ */
+static void migrate_test_quiet_and_leaving(struct kunit *test)
+{
+	struct test_fixture *fixture = test->priv;
+	struct test_owner *slow = test_new_owner(test, 0, 1, 0);
+	struct test_owner *leaves = test_join(test, 1, slow, 0, 1);
+
+	slow->answer = -EINPROGRESS;
+	test_isolate(test, slow);
+	test_begin_move(test, slow);
+	preempt_disable();
+	test_quiet(slow);
+	/* As set_leave() does, which would wait now. */
+	atomic_add(INT_MIN, &leaves->set.moves);
+	preempt_enable();
+	KUNIT_EXPECT_GE(test, 1, test_end_move(fixture));
+	atomic_sub(INT_MIN, &leaves->set.moves);
+	migrate_expect_idle(test);
+	test_expect_sane(test, slow);
+	test_expect_sane(test, leaves);
+}
+
 /* Before prepare() has returned: nobody waits. */
 static void migrate_test_early(struct kunit *test)
 {
@@ -956,6 +981,23 @@ static void migrate_test_file(struct kunit *test)
 	migrate_expect_stats(test, 1, 2, 2, 0, 0, 0);
 }
 
+/* Truncated, a page has no file any more, but pins that go with it. */
+static void migrate_test_truncated(struct kunit *test)
+{
+	struct test_owner *owner = test_file_owner(test, 0, 3, 0);
+	struct inode *inode = owner->pages[0]->mapping->host;
+	struct page *from = owner->pages[1];
+
+	migrate_fill_all(owner);
+	shmem_truncate_range(inode, 0, -1);
+	KUNIT_EXPECT_PTR_EQ(test, page_folio(from)->mapping, NULL);
+	test_isolate_lru(test, owner);
+	KUNIT_EXPECT_EQ(test, test_move(test->priv, MIGRATE_SYNC), 3);
+	migrate_expect_calls(test, owner, 1, 1);
+	KUNIT_EXPECT_PTR_NE(test, from, owner->pages[1]);
+	migrate_expect_content(test, owner, 0);
+}
+
 static void migrate_test_file_foreign(struct kunit *test)
 {
 	struct test_fixture *fixture = test->priv;
@@ -1099,6 +1141,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(migrate_test_nonsense),
 	KUNIT_CASE(migrate_test_in_progress),
 	KUNIT_CASE(migrate_test_nobody_waits),
+	KUNIT_CASE(migrate_test_quiet_and_leaving),
 	KUNIT_CASE(migrate_test_early),
 	KUNIT_CASE(migrate_test_async),
 	KUNIT_CASE(migrate_test_timeout),
@@ -1130,6 +1173,7 @@ static struct kunit_case migrate_test_cases[] = {
 	KUNIT_CASE(migrate_test_file),
 	KUNIT_CASE(migrate_test_file_foreign),
 	KUNIT_CASE(migrate_test_file_late),
+	KUNIT_CASE(migrate_test_truncated),
 	KUNIT_CASE(migrate_test_user),
 	KUNIT_CASE(migrate_test_user_foreign),
 	KUNIT_CASE(migrate_test_user_gone),

@@ -97,6 +97,7 @@ struct pinpage_batch {
 	struct pinned_claim *claims;
 	struct pinned_owner *owners;
 	struct pinned_owner *last;	/* that find_owner() found */
+	struct pinpage_set *not_now;	/* whose pause could not be opened in this pass */
 	struct pinpage_item *items;	/* owner by owner */
 	u16 ready[BATCH_PAGES];		/* folios whose owners are all quiet */
 	u32 hash[1 << OWNER_HASH_BITS];

@@ -432,10 +432,10 @@ static void prepare_folios(struct pinpage_batch *batch, bool wait)
 	int err;
 
 	for (f = batch->folios; f < folios_end(batch); f++) {
-		if (f->state != FOLIO_TRY)
+		/* What was only kept by another mover need not be looked at again. */
+		if (f->state != FOLIO_TRY || f->ready)
 			continue;
 		cond_resched();
-		f->ready = false;
 		err = check_folio(f, wait, batch->mode);
 		if (err == -EAGAIN)
 			continue;
@@ -487,6 +487,8 @@ static int open_owner(struct pinpage_batch *batch, struct pinpage_set *set)
 		/* Its rest after a pause in vain is waiting for it as well. */
 		if (READ_ONCE(set->vain) && !is_patient(batch, set))
 			err = -EBUSY;
+		else
+			batch->not_now = set;
 		pinpage_set_put(set);
 		return err;
 	}
@@ -524,7 +526,7 @@ static int can_claim(struct pinpage_batch *batch, struct pinned_folio *f,
 	int refs = 0, err;
 
 	for (slot = first_slot(bucket); slot; slot = next_slot(slot, bucket)) {
-		if (slot_claimed(slot))
+		if (slot_claimed(slot) || slot_set(slot) == batch->not_now)
 			return -EALREADY;
 		/* Registered after the destination was allocated */
 		if (!set_allows(slot_set(slot), f->dst))
@@ -633,6 +635,7 @@ static void claim_folios(struct pinpage_batch *batch, bool nested)
 	batch->nr_claims = 0;
 	batch->nr_owners = 0;
 	batch->last = NULL;
+	batch->not_now = NULL;
 	batch->now = ktime_get();
 	memset(batch->hash, 0, sizeof(batch->hash));
 	for (f = batch->folios; f < folios_end(batch); f++) {
@@ -646,6 +649,7 @@ static void claim_folios(struct pinpage_batch *batch, bool nested)
 		if (err == -ENODATA)
 			continue;
 		f->err = err;
+		f->ready = !err || err == -EALREADY;
 		batch->busy |= err == -EALREADY;
 		if (err == -EBUSY || err == -ENOMEM)
 			f->state = FOLIO_STAYS;
@@ -896,6 +900,7 @@ static void move_ready(struct pinpage_batch *batch)
 		finish_folio(batch, f, !f->err ? FOLIO_MOVED :
 				       f->err == -EAGAIN ? FOLIO_TRY :
 							   FOLIO_STAYS);
+		f->ready = false;
 		/* The next mover may want it before this one has ended. */
 		if (!f->err)
 			put_moved_dst(f);
@@ -1149,6 +1154,7 @@ static bool wait_for_pauses(struct pinpage_batch *batch)
 
 static void run_batch(struct pinpage_batch *batch)
 {
+	bool skipped = false;
 	int round = 0, nested;
 
 	do {
@@ -1159,7 +1165,11 @@ static void run_batch(struct pinpage_batch *batch)
 			claim_folios(batch, nested);
 			if (batch->nr_owners)
 				ask_owners(batch);
+			else if (batch->busy && !skipped)
+				break;
 		}
+		/* Mostly it is one set that rests: nothing to look for in the other pass. */
+		skipped = true;
 		if (!drop_folios(batch, false))
 			return;
 		cond_resched();

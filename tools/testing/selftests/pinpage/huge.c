@@ -530,6 +530,23 @@ static void note_poison(int sig)
 #define MADV_HWPOISON	100
 #endif
 
+#define UNPOISON	"/sys/kernel/debug/hwpoison/unpoison-pfn"
+
+/* A huge page is freed with a poisoned page in it, which anybody may get then. */
+static int unpoison(uint64_t pfn)
+{
+	char text[32];
+	int tries, err = -EBUSY;
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)pfn);
+	for (tries = 100; err && tries; tries--) {
+		err = write_text(UNPOISON, text);
+		if (err)
+			sleep_ms(20);
+	}
+	return err;
+}
+
 /* Nobody reads what is broken, not even to copy it: its owner is not asked. */
 TEST_F_TIMEOUT(huge, poisoned, TEST_SECONDS)
 {
@@ -539,6 +556,8 @@ TEST_F_TIMEOUT(huge, poisoned, TEST_SECONDS)
 
 	if (variant->memory != ANON_THP)
 		SKIP(return, "one kind will do");
+	if (access(UNPOISON, W_OK))
+		SKIP(return, "needs CONFIG_HWPOISON_INJECT, to heal the page");
 	signal(SIGBUS, note_poison);
 	id = pin_part(self, TEST_PINPAGE_USER, 0, HUGE_PAGES, 0);
 	ASSERT_GT(id, 0);
@@ -556,6 +575,8 @@ TEST_F_TIMEOUT(huge, poisoned, TEST_SECONDS)
 	/* What is left of it is not to be read. */
 	ASSERT_EQ(0, munmap(self->at, NR * PAGE));
 	self->at = NULL;
+	EXPECT_EQ(0, unpoison(pfn + 7));
+	EXPECT_FALSE(page_flag(pfn + 7, KPF_HWPOISON));
 }
 
 /* Kernel-owned folios, which only CMA and memory offline want out of the way. */

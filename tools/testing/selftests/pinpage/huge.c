@@ -530,23 +530,6 @@ static void note_poison(int sig)
 #define MADV_HWPOISON	100
 #endif
 
-#define UNPOISON	"/sys/kernel/debug/hwpoison/unpoison-pfn"
-
-/* A huge page is freed with a poisoned page in it, which anybody may get then. */
-static int unpoison(uint64_t pfn)
-{
-	char text[32];
-	int tries, err = -EBUSY;
-
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)pfn);
-	for (tries = 100; err && tries; tries--) {
-		err = write_text(UNPOISON, text);
-		if (err)
-			sleep_ms(20);
-	}
-	return err;
-}
-
 /* Nobody reads what is broken, not even to copy it: its owner is not asked. */
 TEST_F_TIMEOUT(huge, poisoned, TEST_SECONDS)
 {
@@ -556,7 +539,7 @@ TEST_F_TIMEOUT(huge, poisoned, TEST_SECONDS)
 
 	if (variant->memory != ANON_THP)
 		SKIP(return, "one kind will do");
-	if (access(UNPOISON, W_OK))
+	if (!can_unpoison())
 		SKIP(return, "needs CONFIG_HWPOISON_INJECT, to heal the page");
 	signal(SIGBUS, note_poison);
 	id = pin_part(self, TEST_PINPAGE_USER, 0, HUGE_PAGES, 0);

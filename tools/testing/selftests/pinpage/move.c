@@ -235,6 +235,8 @@ TEST_F_TIMEOUT(move, soft_offline, TEST_SECONDS)
 
 	if (variant->memory == FILE_CACHE)
 		SKIP(return, "is dropped, not moved, where it can be");
+	if (!can_unpoison())
+		SKIP(return, "needs CONFIG_HWPOISON_INJECT, to heal the page");
 	for (i = 0; i < NR; i++)
 		before[i] = user_pfn(self->at + i * PAGE);
 	if (madvise(self->at + 5 * PAGE, PAGE, MADV_SOFT_OFFLINE) && errno == EINVAL)
@@ -246,6 +248,7 @@ TEST_F_TIMEOUT(move, soft_offline, TEST_SECONDS)
 		EXPECT_EQ(i != 5, before[i] == dev_pfn(self->fd, self->id, i));
 	EXPECT_EQ(1, dev_count(self->fd, self->id).moved);
 	check_sides(_metadata, self, variant, 1);
+	EXPECT_EQ(0, unpoison(before[5]));
 }
 
 struct traffic {

@@ -809,3 +809,25 @@ bool has_failed(int nth)
 	fail_nth(nth, 0);
 	return !atoi(text);
 }
+
+#define UNPOISON	"/sys/kernel/debug/hwpoison/unpoison-pfn"
+
+bool can_unpoison(void)
+{
+	return !access(UNPOISON, W_OK);
+}
+
+/* A poisoned page would be a hole in CMA, or be given to somebody else. */
+int unpoison(uint64_t pfn)
+{
+	char text[32];
+	int tries, err = -EBUSY;
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)pfn);
+	for (tries = 100; err && tries; tries--) {
+		err = write_text(UNPOISON, text);
+		if (err)
+			sleep_ms(20);
+	}
+	return err;
+}

@@ -98,6 +98,10 @@ int64_t read_number(const char *path);
 int64_t system_number(const char *system, const char *column);
 int write_text(const char *path, const char *text);
 
+/* Pages that a test has poisoned are healed, or the next tests meet them. */
+bool can_unpoison(void);
+int unpoison(uint64_t pfn);
+
 /* The NUMA nodes with memory that pages can be moved between, or false. */
 bool have_two_nodes(void);
 int node_of(const void *at);

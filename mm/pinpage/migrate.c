@@ -294,6 +294,14 @@ static int write_folio(struct folio *folio, enum migrate_mode mode)
 	return err;
 }
 
+static void put_dst(struct folio *dst)
+{
+	if (folio_test_hugetlb(dst))
+		folio_putback_active_hugetlb(dst);
+	else
+		folio_put(dst);
+}
+
 static void free_dst(struct pinpage_batch *batch, struct pinned_folio *f)
 {
 	const struct pinpage_migration *mig = batch->mig;
@@ -302,10 +310,8 @@ static void free_dst(struct pinpage_batch *batch, struct pinned_folio *f)
 		return;
 	if (mig->put_new_folio && !f->own_dst)
 		mig->put_new_folio(f->dst, mig->private);
-	else if (folio_test_hugetlb(f->dst))
-		folio_putback_active_hugetlb(f->dst);
 	else
-		folio_put(f->dst);
+		put_dst(f->dst);
 	f->dst = NULL;
 }
 
@@ -878,16 +884,6 @@ static void complete_if_done(struct pinpage_batch *batch,
 	complete_owner(batch, owner);
 }
 
-/* Where a folio has moved to is its owners' and its mapping's alone. */
-static void put_moved_dst(struct pinned_folio *f)
-{
-	if (folio_test_hugetlb(f->dst))
-		folio_putback_active_hugetlb(f->dst);
-	else
-		folio_put(f->dst);
-	f->dst = NULL;
-}
-
 /* Move the folios whose owners are all quiet. */
 static void move_ready(struct pinpage_batch *batch)
 {
@@ -902,8 +898,10 @@ static void move_ready(struct pinpage_batch *batch)
 							   FOLIO_STAYS);
 		f->ready = false;
 		/* The next mover may want it before this one has ended. */
-		if (!f->err)
-			put_moved_dst(f);
+		if (!f->err) {
+			put_dst(f->dst);
+			f->dst = NULL;
+		}
 	}
 	batch->nr_ready = 0;
 }
@@ -1013,6 +1011,20 @@ static void wait_for_news(struct pinpage_batch *batch, ktime_t until)
 			       TASK_KILLABLE);
 }
 
+/* @folio has not moved: back to its owner, or to the caller of migrate_pages(). */
+static void give_back(const struct pinpage_migration *mig, struct folio *folio,
+		      bool kernel)
+{
+	*mig->nr_failed += folio_nr_pages(folio);
+	/* A driver that wants its page back must not wait for other pages. */
+	if (kernel) {
+		list_del(&folio->lru);
+		pinpage_putback(folio);
+	} else {
+		list_move_tail(&folio->lru, mig->ret);
+	}
+}
+
 /* A folio is not on the list of isolated ones any more. */
 static void leave_batch(struct pinpage_batch *batch, struct pinned_folio *f)
 {
@@ -1034,16 +1046,9 @@ static void leave_batch(struct pinpage_batch *batch, struct pinned_folio *f)
 		list_move_tail(&f->src->lru, mig->from);
 		return;
 	}
-	*mig->nr_failed += nr;
 	count_vm_events(THP_MIGRATION_FAIL, thp);
 	batch->nr_failed++;
-	/* A driver that wants its page back must not wait for other pages. */
-	if (f->kernel) {
-		list_del(&f->src->lru);
-		pinpage_putback(f->src);
-	} else {
-		list_move_tail(&f->src->lru, mig->ret);
-	}
+	give_back(mig, f->src, f->kernel);
 }
 
 static bool owners_are_done(struct pinpage_batch *batch, struct pinned_folio *f)
@@ -1061,9 +1066,11 @@ static void put_back_kernel(struct pinpage_batch *batch)
 {
 	struct pinned_folio *f;
 
+	/* A batch has folios of one kind: see cut_batch(). */
+	if (!batch->folios[0].kernel)
+		return;
 	for (f = batch->folios; f < folios_end(batch); f++) {
-		if (!f->kernel || f->state != FOLIO_STAYS ||
-		    !owners_are_done(batch, f))
+		if (f->state != FOLIO_STAYS || !owners_are_done(batch, f))
 			continue;
 		leave_batch(batch, f);
 		f->state = FOLIO_GONE;
@@ -1154,7 +1161,7 @@ static bool wait_for_pauses(struct pinpage_batch *batch)
 
 static void run_batch(struct pinpage_batch *batch)
 {
-	bool skipped = false;
+	bool first = true;
 	int round = 0, nested;
 
 	do {
@@ -1165,11 +1172,11 @@ static void run_batch(struct pinpage_batch *batch)
 			claim_folios(batch, nested);
 			if (batch->nr_owners)
 				ask_owners(batch);
-			else if (batch->busy && !skipped)
+			else if (batch->busy && first)
+				/* Mostly one set that rests, as it will in the other pass. */
 				break;
 		}
-		/* Mostly it is one set that rests: nothing to look for in the other pass. */
-		skipped = true;
+		first = false;
 		if (!drop_folios(batch, false))
 			return;
 		cond_resched();
@@ -1211,14 +1218,8 @@ static int refuse_all(const struct pinpage_migration *mig,
 	int nr = 0;
 
 	list_for_each_entry_safe(folio, next, pinned, lru) {
-		*mig->nr_failed += folio_nr_pages(folio);
+		give_back(mig, folio, pinpage_folio_kernel(folio));
 		nr++;
-		if (pinpage_folio_kernel(folio)) {
-			list_del(&folio->lru);
-			pinpage_putback(folio);
-		} else {
-			list_move_tail(&folio->lru, mig->ret);
-		}
 	}
 	return nr;
 }

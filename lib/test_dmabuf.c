@@ -153,19 +153,48 @@ static void test_sync_table(struct test_buffer *buffer, struct sg_table *sgt,
 	}
 }
 
+/* Where the device finds its view: behind an IOMMU the DMA API says it. */
+static int test_map_view(struct test_buffer *buffer, struct test_table *table,
+			 struct scatterlist *sg, unsigned int i)
+{
+	struct page *page = buffer->first[1][i];
+
+	sg_dma_len(sg) = sg->length;
+	sg_dma_address(sg) = phys_to_dma(table->dev, page_to_phys(page));
+	if (!iommu_get_domain_for_dev(table->dev))
+		return 0;
+	sg_dma_address(sg) = dma_map_page(table->dev, page, 0, sg->length,
+					  DMA_BIDIRECTIONAL);
+	return dma_mapping_error(table->dev, sg_dma_address(sg));
+}
+
+static void test_unmap_views(struct test_table *table, unsigned int nr)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	if (!iommu_get_domain_for_dev(table->dev))
+		return;
+	for_each_sg(table->sgt.sgl, sg, nr, i)
+		dma_unmap_page(table->dev, sg_dma_address(sg), sg_dma_len(sg),
+			       DMA_BIDIRECTIONAL);
+}
+
 static int test_map_table(struct test_buffer *buffer, struct test_table *table,
 			  enum dma_data_direction direction)
 {
 	struct scatterlist *sg;
 	unsigned int i;
+	int ret;
 
 	if (!(buffer->flags & TEST_DMABUF_INCOHERENT))
 		return dma_map_sgtable(table->dev, &table->sgt, direction, 0);
 	for_each_sgtable_sg(&table->sgt, sg, i) {
-		phys_addr_t phys = page_to_phys(buffer->first[1][i]);
-
-		sg_dma_address(sg) = phys_to_dma(table->dev, phys);
-		sg_dma_len(sg) = sg->length;
+		ret = test_map_view(buffer, table, sg, i);
+		if (ret) {
+			test_unmap_views(table, i);
+			return ret;
+		}
 	}
 	test_sync_table(buffer, &table->sgt, true);
 	return 0;
@@ -175,10 +204,12 @@ static void test_unmap_table(struct test_buffer *buffer,
 			     struct test_table *table,
 			     enum dma_data_direction direction)
 {
-	if (buffer->flags & TEST_DMABUF_INCOHERENT)
+	if (buffer->flags & TEST_DMABUF_INCOHERENT) {
 		test_sync_table(buffer, &table->sgt, false);
-	else
+		test_unmap_views(table, table->sgt.orig_nents);
+	} else {
 		dma_unmap_sgtable(table->dev, &table->sgt, direction, 0);
+	}
 }
 
 static int test_attach(struct dma_buf *dmabuf,
@@ -210,7 +241,7 @@ static void test_detach(struct dma_buf *dmabuf,
 		test_table_free(attach->priv);
 }
 
-/* As with system_heap, a second mapping of a table maps it again. */
+/* As in a heap, a table that is mapped twice is mapped for the device once. */
 static struct sg_table *test_map(struct dma_buf_attachment *attach,
 				 enum dma_data_direction direction)
 {
@@ -218,7 +249,7 @@ static struct sg_table *test_map(struct dma_buf_attachment *attach,
 	struct test_table *table = attach->priv;
 	int ret;
 
-	if (!table->mapped || !(buffer->flags & TEST_DMABUF_SHARED)) {
+	if (!table->mapped) {
 		ret = test_map_table(buffer, table, direction);
 		if (ret)
 			return ERR_PTR(ret);
@@ -257,10 +288,10 @@ static void test_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
 	}
 	test_check_table(buffer, sgt);
 	buffer->mapped--;
-	if (!--table->mapped)
-		list_del(&table->list);
-	if (!table->mapped || !(buffer->flags & TEST_DMABUF_SHARED))
-		test_unmap_table(buffer, table, direction);
+	if (--table->mapped)
+		return;
+	list_del(&table->list);
+	test_unmap_table(buffer, table, direction);
 }
 
 static void test_sync(struct dma_buf *dmabuf, bool to_device,
@@ -1199,7 +1230,10 @@ static int test_add_devices(void)
 
 #ifdef CONFIG_PCI
 
-/* Devices that nobody needs, behind whatever real ones are behind */
+/*
+ * Devices that nobody needs, behind whatever real ones are behind. Built in, the
+ * driver is there before an IOMMU that they have to wait for.
+ */
 static const struct pci_device_id test_pci_ids[] = {
 	{ PCI_DEVICE(0x1234, 0x11e8) },	/* edu */
 	{ PCI_DEVICE(0x1b36, 0x0005) },	/* pci-testdev */
@@ -1211,10 +1245,17 @@ static unsigned int test_nr_pci_devices;
 
 static int test_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
+	int ret;
+
 	if (test_nr_pci_devices == TEST_DMABUF_DEVICES)
 		return -ENODEV;
+	ret = test_setup_dma(&pdev->dev);
+	if (ret)
+		return ret;
 	test_pci_devices[test_nr_pci_devices++] = &pdev->dev;
-	return test_setup_dma(&pdev->dev);
+	if (test_nr_pci_devices == TEST_DMABUF_DEVICES)
+		memcpy(test_devices, test_pci_devices, sizeof(test_devices));
+	return 0;
 }
 
 static struct pci_driver test_pci_driver = {
@@ -1225,11 +1266,7 @@ static struct pci_driver test_pci_driver = {
 
 static int test_add_pci_devices(void)
 {
-	int ret = pci_register_driver(&test_pci_driver);
-
-	if (!ret && test_nr_pci_devices == TEST_DMABUF_DEVICES)
-		memcpy(test_devices, test_pci_devices, sizeof(test_devices));
-	return ret;
+	return pci_register_driver(&test_pci_driver);
 }
 
 static void test_remove_pci_devices(void)

@@ -87,6 +87,13 @@ static int do_ioctl(int fd, unsigned long cmd, void *arg)
 	return ioctl(fd, cmd, arg) < 0 ? -errno : 0;
 }
 
+bool behind_iommu(int dev)
+{
+	struct test_dmabuf_device arg = {};
+
+	return !do_ioctl(dev, TEST_DMABUF_DEVICE, &arg) && arg.iommu;
+}
+
 int buf_export(int dev, unsigned int segments, unsigned int pages,
 	       unsigned int flags)
 {

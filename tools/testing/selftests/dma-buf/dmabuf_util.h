@@ -29,6 +29,9 @@ int debug_set(bool on);
 /* Booted so that all DMA goes through bounce buffers? */
 bool dma_bounces(void);
 
+/* Has device 0 of the test driver an IOMMU, and so addresses of its own? */
+bool behind_iommu(int dev);
+
 /* The test driver; -1 with a reason to skip. */
 int device_open(char *why, size_t len);
 

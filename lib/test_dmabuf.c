@@ -1018,6 +1018,7 @@ static long test_device(struct test_dmabuf_device *arg)
 		return -EINVAL;
 	strscpy(arg->name, dev_name(test_devices[arg->device]));
 	arg->iommu = !!iommu_get_domain_for_dev(test_devices[arg->device]);
+	arg->special = IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL);
 	return 0;
 }
 

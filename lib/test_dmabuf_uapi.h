@@ -137,10 +137,12 @@ struct test_dmabuf_corrupt {
 	__u32 restore;		/* put @saved back */
 };
 
-/* The name of the device @device. */
+/* The device @device, its name, and what there is on this architecture. */
 struct test_dmabuf_device {
 	__u32 device;
 	__u32 iommu;		/* whether it is behind an IOMMU */
+	__u32 special;		/* whether page table entries can be special */
+	__u32 pad;
 	char name[48];
 };
 

@@ -28,6 +28,9 @@
 
 #include "heap-helpers.h"
 
+/* A buffer that leaves no memory for its table fails, and nobody is killed for it. */
+#define TABLE_GFP	(GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
+
 #ifdef CONFIG_MEMCG
 
 /* obj_cgroup_charge() counts bytes in an unsigned int. */
@@ -52,14 +55,13 @@ static void heap_uncharge(struct heap_buffer *buffer, unsigned long bytes)
  */
 static int heap_charge(struct heap_buffer *buffer, unsigned long bytes)
 {
-	const gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
 	unsigned long part, done;
 
 	if (!buffer->objcg)
 		return 0;
 	for (done = 0; done < bytes; done += part) {
 		part = min(bytes - done, CHARGE_MAX);
-		if (obj_cgroup_charge(buffer->objcg, gfp, part)) {
+		if (obj_cgroup_charge(buffer->objcg, TABLE_GFP, part)) {
 			heap_uncharge(buffer, done);
 			return -ENOMEM;
 		}
@@ -70,7 +72,8 @@ static int heap_charge(struct heap_buffer *buffer, unsigned long bytes)
 
 static void heap_charge_begin(struct heap_buffer *buffer)
 {
-	if (dma_heap_accounts())
+	buffer->accounts = dma_heap_accounts();
+	if (buffer->accounts)
 		buffer->objcg = get_obj_cgroup_from_current();
 }
 
@@ -116,8 +119,8 @@ struct heap_mapping {
 
 static struct heap_mapping *heap_mapping_alloc(struct heap_buffer *buffer)
 {
-	/* Who attaches pays for it. */
-	gfp_t gfp = buffer->objcg ? GFP_KERNEL_ACCOUNT : GFP_KERNEL;
+	/* Who attaches pays for it, even if nobody does for the buffer. */
+	gfp_t gfp = buffer->accounts ? GFP_KERNEL_ACCOUNT : GFP_KERNEL;
 	struct sg_table *from = &buffer->sg_table;
 	struct scatterlist *sg, *to;
 	struct heap_mapping *map;
@@ -465,7 +468,7 @@ int heap_buffer_table(struct heap_buffer *buffer, unsigned long nents)
 	    check_mul_overflow(nents, sizeof(struct scatterlist), &bytes) ||
 	    heap_charge(buffer, bytes))
 		return -ENOMEM;
-	ret = sg_alloc_table(&buffer->sg_table, nents, GFP_KERNEL);
+	ret = sg_alloc_table(&buffer->sg_table, nents, TABLE_GFP);
 	if (ret)
 		heap_uncharge(buffer, bytes);
 	return ret;

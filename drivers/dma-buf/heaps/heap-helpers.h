@@ -32,7 +32,8 @@ struct heap_buffer {
 	struct page **pages;		/* once it is needed */
 	unsigned int vmap_cnt;
 	void *vaddr;
-	struct obj_cgroup *objcg;	/* who pays; NULL: nobody */
+	bool accounts;			/* whoever uses memory for it pays */
+	struct obj_cgroup *objcg;	/* for the buffer; NULL: nobody */
 	unsigned long charged;		/* bytes */
 };
 

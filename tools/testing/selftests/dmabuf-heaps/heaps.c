@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -132,7 +133,7 @@ static void drop(struct __test_metadata *_metadata, int dev, struct import in)
 	EXPECT_EQ(0, buf_detach(dev, in.attach));
 }
 
-static int open_vgem(void)
+static int open_drm(const char *driver)
 {
 	char path[32], name[8] = "";
 	drm_version_t version = { .name = name, .name_len = sizeof(name) - 1 };
@@ -144,7 +145,7 @@ static int open_vgem(void)
 		if (fd < 0)
 			continue;
 		version.name_len = sizeof(name) - 1;
-		if (!ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, "vgem"))
+		if (!ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, driver))
 			return fd;
 		close(fd);
 	}
@@ -172,7 +173,7 @@ static void through_vgem(struct __test_metadata *_metadata, int vgem, int fd)
 
 TEST_F_TIMEOUT(heaps, vgem, TEST_SECONDS)
 {
-	int vgem = open_vgem(), fd, i;
+	int vgem = open_drm("vgem"), fd, i;
 
 	if (vgem < 0)
 		SKIP(return, "no vgem");
@@ -186,6 +187,49 @@ TEST_F_TIMEOUT(heaps, vgem, TEST_SECONDS)
 		through_vgem(_metadata, vgem, fd);
 	close(fd);
 	close(vgem);
+}
+
+/* Where the first object of a device is mapped; of one that is imported nobody is told. */
+#define FIRST_OBJECT	(sizeof(long) == 8 ? 1ULL << 32 : 1ULL << 28)
+
+/* Drivers that let userspace map what they import: it goes when nobody has it any more. */
+TEST_F_TIMEOUT(heaps, drm_mmap, TEST_SECONDS)
+{
+	static const char * const drivers[] = { "vgem", "exynos" };
+	struct drm_gem_close close_arg = {};
+	int64_t used = cma_used();
+	struct drm_prime_handle prime;
+	int drm, fd, i, mapped = 0;
+	size_t d;
+	char *at;
+
+	for (d = 0; d < 2; d++) {
+		drm = open_drm(drivers[d]);
+		for (i = 0; drm >= 0 && i < self->nr; i++) {
+			fd = buffer_of(_metadata, self, i);
+			prime = (struct drm_prime_handle) { .fd = fd };
+			/* One piece is all that some devices take. */
+			if (ioctl(drm, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime)) {
+				close(fd);
+				continue;
+			}
+			at = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED, drm,
+				  FIRST_OBJECT);
+			ASSERT_NE(MAP_FAILED, at);
+			TH_LOG("mapped by %s", drivers[d]);
+			mapped++;
+			close_arg.handle = prime.handle;
+			EXPECT_EQ(0, ioctl(drm, DRM_IOCTL_GEM_CLOSE, &close_arg));
+			close(fd);
+			fill(at, self->size, i);
+			EXPECT_EQ(0, count_wrong(at, self->size, i));
+			munmap(at, self->size);
+			EXPECT_EQ(used, cma_used());
+		}
+		close(drm);
+	}
+	if (!mapped)
+		SKIP(return, "no driver that this knows");
 }
 
 /* udmabuf makes buffers of memfds, which those of heaps are not. */
@@ -582,16 +626,7 @@ TEST_F_TIMEOUT(heaps, detach_mapped, TEST_SECONDS)
 /* Memory in all, in bytes */
 static uint64_t total_memory(void)
 {
-	unsigned long long kib = 0;
-	char line[128];
-	FILE *f = fopen("/proc/meminfo", "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemTotal: %llu", &kib) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return kib << 10;
+	return (uint64_t)proc_kib("/proc/meminfo", "MemTotal") << 10;
 }
 
 static int alloc_len(const struct heap *heap, uint64_t len)
@@ -611,11 +646,12 @@ static int alloc_len(const struct heap *heap, uint64_t len)
 TEST_F_TIMEOUT(heaps, lengths, TEST_SECONDS)
 {
 	int killed = count_log("Killed process"), i, j, k, fd;
-	uint64_t len, total = total_memory();
+	uint64_t len, unit, total = total_memory();
 	struct heap *heap;
 
 	for (i = 0; i < self->nr; i++) {
 		heap = &self->heaps[i];
+		unit = heap->chunk ?: page_size();
 		TH_LOG("%s", heap->name);
 		EXPECT_EQ(-EINVAL, alloc_len(heap, 0));
 		EXPECT_EQ(-EINVAL, alloc_len(heap, UINT64_MAX));
@@ -633,7 +669,7 @@ TEST_F_TIMEOUT(heaps, lengths, TEST_SECONDS)
 					continue;
 				}
 				EXPECT_GE(total, len);
-				EXPECT_LE(len, buf_size(fd));
+				EXPECT_EQ((len + unit - 1) / unit * unit, buf_size(fd));
 				close(fd);
 			}
 		}
@@ -667,6 +703,93 @@ TEST_F_TIMEOUT(heaps, no_fd, TEST_SECONDS)
 	EXPECT_EQ(used, cma_used());
 }
 
+static size_t free_memory(void)
+{
+	return (size_t)proc_kib("/proc/meminfo", "MemFree") << 10;
+}
+
+/* Pages that some processor keeps for itself come back in a while. */
+static size_t free_again(size_t bytes)
+{
+	int i;
+
+	for (i = 0; i < 100 && free_memory() < bytes; i++)
+		usleep(100000);
+	return free_memory();
+}
+
+static void allocate_and_map(const struct heap *heap, size_t size)
+{
+	int fd;
+
+	for (;;) {
+		fd = heap_alloc(heap, size);
+		if (fd < 0)
+			_exit(1);
+		munmap(buf_mmap(fd, size), size);
+		close(fd);
+	}
+}
+
+#define KILLS		24
+#define KILLED_SIZE	(32UL << 20)
+
+/* Killed at whatever moment, while it allocates, maps and lets go: nothing is left. */
+TEST_F_TIMEOUT(heaps, killed, TEST_SECONDS)
+{
+	int64_t used = cma_used();
+	struct heap *heap;
+	int i, j, status;
+	size_t before;
+	pid_t pid;
+
+	for (i = 0; i < self->nr; i++) {
+		heap = &self->heaps[i];
+		TH_LOG("%s", heap->name);
+		before = free_memory();
+		for (j = 0; j < KILLS; j++) {
+			pid = fork();
+			if (!pid)
+				allocate_and_map(heap, KILLED_SIZE);
+			usleep(1000 + j * 2300);
+			kill(pid, SIGKILL);
+			EXPECT_EQ(pid, waitpid(pid, &status, 0));
+			EXPECT_TRUE(WIFSIGNALED(status));
+			EXPECT_EQ(used, cma_used());
+		}
+		/* Processors keep some free pages for long; what is lost adds up. */
+		before -= KILLS / 6 * KILLED_SIZE;
+		EXPECT_LE(before, free_again(before));
+	}
+}
+
+/* A buffer is there as long as it is mapped or imported, without a file descriptor. */
+TEST_F_TIMEOUT(heaps, lifetime, TEST_SECONDS)
+{
+	int64_t used = cma_used();
+	struct import in;
+	int fd, i, mine;
+	char *cpu;
+
+	if (self->dev < 0)
+		SKIP(return, "no test importer");
+	for (i = 0; i < self->nr; i++) {
+		mine = strcmp(self->heaps[i].name, "system") && used >= 0;
+		fd = buffer_of(_metadata, self, i);
+		cpu = map_buffer(_metadata, self, fd);
+		fill(cpu, self->size, i);
+		in = import(_metadata, self->dev, fd, 0, DMA_BIDIRECTIONAL);
+		close(fd);
+		EXPECT_EQ(0, count_wrong(cpu, self->size, i));
+		munmap(cpu, self->size);
+		EXPECT_EQ(mine, used < cma_used());
+		ASSERT_EQ(0, buf_read(self->dev, in.map, self->data, self->size));
+		EXPECT_EQ(0, count_wrong(self->data, self->size, i));
+		drop(_metadata, self->dev, in);
+		EXPECT_EQ(used, cma_used());
+	}
+}
+
 static bool has_heap(struct _test_data_heaps *self, const char *name)
 {
 	int i;
@@ -675,6 +798,16 @@ static bool has_heap(struct _test_data_heaps *self, const char *name)
 		if (!strcmp(self->heaps[i].name, name))
 			return true;
 	return false;
+}
+
+/* Those that nobody has to ask for */
+TEST_F(heaps, always_there)
+{
+	char value[64];
+
+	EXPECT_TRUE(has_heap(self, "system"));
+	if (cmdline_next("cma", NULL, value, sizeof(value)))
+		EXPECT_TRUE(has_heap(self, "reserved"));
 }
 
 /* Which CMA areas have a heap of one piece: those that ask for it, and no others. */

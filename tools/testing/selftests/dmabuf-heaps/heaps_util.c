@@ -115,18 +115,24 @@ struct usage mapping_usage(const void *at)
 	return usage;
 }
 
-size_t process_rss(void)
+long proc_kib(const char *path, const char *field)
 {
-	unsigned long kib = 0, part;
-	char line[256];
-	FILE *f = fopen("/proc/self/smaps_rollup", "r");
+	char line[256], format[32];
+	FILE *f = fopen(path, "r");
+	long kib = -1;
 
+	snprintf(format, sizeof(format), "%s: %%ld", field);
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "Rss: %lu", &part) == 1)
-			kib = part;
+		if (sscanf(line, format, &kib) == 1)
+			break;
 	if (f)
 		fclose(f);
-	return kib << 10;
+	return kib;
+}
+
+size_t process_rss(void)
+{
+	return (size_t)proc_kib("/proc/self/smaps_rollup", "Rss") << 10;
 }
 
 int64_t cma_used(void)

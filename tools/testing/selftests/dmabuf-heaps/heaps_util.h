@@ -34,6 +34,9 @@ struct usage {
 struct usage mapping_usage(const void *at);
 size_t process_rss(void);
 
+/* KiB that a line of a file in /proc has, "FIELD: KIB kB"; -1 */
+long proc_kib(const char *path, const char *field);
+
 /* Pages that CMA areas have given out, in all. -ENOENT: not to be seen. */
 int64_t cma_used(void);
 

@@ -201,9 +201,8 @@ static struct io_buf_moves *alloc_moves(void)
  * Context: Process context, may sleep.
  * Return: The pages, with a pin each, in memory to be freed by kvfree(). They
  * stay where they are until io_moves_start(). NULL: nothing has been done, and
- * the pages are to be pinned in the usual way: with pinpage=off; where a page is
- * mapped twice in the range, or is none that can move; or for an error, which
- * will be found again.
+ * the pages are to be pinned in the usual way: with pinpage=off; or for an error,
+ * which will be found again.
  */
 struct page **io_pin_movable(unsigned long uaddr, unsigned long len,
 			     int *npages, struct io_buf_moves **moves)

@@ -988,7 +988,10 @@ static unsigned int set_flags(const struct test_buffer *b)
 	return flags;
 }
 
-/* Set what was gathered; a page that is in the set twice is to be refused. */
+/*
+ * Set what was gathered. A set that has a page twice never moves: what the device
+ * knows of it need not be changed.
+ */
 static int set_buffer(struct test_buffer *b)
 {
 	struct page *last = b->pages[b->nr - 1];
@@ -997,10 +1000,9 @@ static int set_buffer(struct test_buffer *b)
 	if (b->flags & TEST_PINPAGE_TWICE)
 		b->pages[b->nr - 1] = b->pages[0];
 	ret = set_pinpage(&b->sys->system, &b->set, b->pages, b->nr, set_flags(b));
-	if (ret) {
-		b->pages[b->nr - 1] = last;
+	b->pages[b->nr - 1] = last;
+	if (ret)
 		drop_pages(b, b->nr, false);
-	}
 	return ret;
 }
 
@@ -1138,7 +1140,7 @@ static bool kind_takes(const struct test_pinpage_pin *pin, u32 flags)
 	    (pin->kind != TEST_PINPAGE_USER ||
 	     (pin->len >> PAGE_SHIFT) % TEST_HUGE_PAGES))
 		return false;
-	return !(pin->kind == TEST_PINPAGE_USER && flags & TEST_PINPAGE_TWICE);
+	return !(flags & TEST_PINPAGE_TWICE) || is_folio_kind(pin->kind);
 }
 
 static int check_pin(const struct test_pinpage_pin *pin)

@@ -253,6 +253,7 @@ void blame_range(unsigned long start, unsigned long end, struct blame *blame)
 	struct page *page;
 
 	memset(blame, 0, sizeof(*blame));
+	pinpage_index_range(start, end, GFP_KERNEL);
 	for (pfn = start; pfn < end; pfn += nr) {
 		nr = 1;
 		page = pfn_to_online_page(pfn);

@@ -76,6 +76,7 @@ unsigned long contig_look(struct contig_ctl *ctl, unsigned long start,
 	enum page_blame what;
 	struct page *page;
 
+	pinpage_index_range(contig_block_start(start), end, ctl->cc_gfp);
 	for (pfn = contig_block_start(start); pfn < end; pfn += nr) {
 		page = pfn_to_page(pfn);
 		nr = 1;

@@ -12,6 +12,7 @@
 #include <linux/list.h>
 #include <linux/migrate_mode.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
 #include <linux/nodemask_types.h>
 #include <linux/page-flags.h>
 #include <linux/spinlock.h>
@@ -22,10 +23,12 @@
 #endif
 
 struct file;
+struct mem_cgroup;
 struct module;
 struct pinpage_batch;
 struct pinpage_chunk;
 struct pinpage_set;
+struct pinpage_slice;
 struct seq_file;
 
 /**
@@ -116,6 +119,7 @@ struct pinpage_system {
 	bool registered;
 	unsigned long nr_sets;
 	atomic_long_t nr_evicted;
+	atomic_long_t nr_lazy, nr_stuck;
 	atomic_long_t stat[NR_PINPAGE_STATS];
 	atomic_long_t pauses[PINPAGE_PAUSE_BUCKETS];
 	atomic64_t longest;
@@ -166,8 +170,16 @@ struct pinpage_set {
 	/* private: */
 	unsigned int flags;
 	struct pinpage_system *system;
-	struct pinpage_chunk *chunks;
-	unsigned long nr_pages;
+	struct pinpage_chunk *chunks, *last_chunk;
+	struct page **pages;		/* without slots; NULL where there is one */
+	struct pinpage_slice *slices;
+	struct mem_cgroup *memcg;
+	struct mutex index_lock;
+	struct list_head lazy;
+	u64 born;
+	unsigned int walkers;
+	bool starting;
+	unsigned long nr_pages, nr_lazy, nr_stuck, nr_indexed;
 	atomic_t moves;
 	unsigned int vain;
 	unsigned long evict_at;

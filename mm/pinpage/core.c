@@ -2,7 +2,7 @@
 /*
  * Systems and sets: who pins, and what is pinned.
  *
- * The life of a set is in set->moves. While the set is being built, or has been
+ * The life of a set is in set->moves. While the set is starting, or has been
  * asked to leave, it is negative: the pages stay where they are, and nobody is
  * asked. Live, it counts those who look at the set, the batch that has its pause
  * open among them; clear_pinpage() adds SET_LEAVING, which keeps new ones out
@@ -13,7 +13,6 @@
  */
 #include <linux/init.h>
 #include <linux/kstrtox.h>
-#include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -23,7 +22,12 @@
 
 #include "internal.h"
 
-#define SET_LEAVING	INT_MIN
+/*
+ * Added to set->moves. Movers need it not to be negative; those who put pages into
+ * the index need it not to be below SET_STARTING.
+ */
+#define SET_STARTING	(-(1 << 29))
+#define SET_LEAVING	(-(1 << 30))
 
 DEFINE_STATIC_KEY_FALSE(pinpage_active_key);
 
@@ -87,6 +91,8 @@ static int add_system(struct pinpage_system *system)
 	memset(system->stat, 0, sizeof(system->stat));
 	memset(system->pauses, 0, sizeof(system->pauses));
 	atomic_long_set(&system->nr_evicted, 0);
+	atomic_long_set(&system->nr_lazy, 0);
+	atomic_long_set(&system->nr_stuck, 0);
 	atomic64_set(&system->longest, 0);
 	system->nr_sets = 0;
 	system->registered = true;
@@ -202,16 +208,49 @@ static void system_put(struct pinpage_system *system)
 	module_put(owner);
 }
 
+/* @set is known from now on; @starting: movers have to leave it alone yet. */
+void pinpage_set_live(struct pinpage_set *set, bool starting)
+{
+	atomic_set_release(&set->moves, starting ? SET_STARTING : 0);
+}
+
+void pinpage_set_started(struct pinpage_set *set)
+{
+	atomic_sub(SET_STARTING, &set->moves);
+}
+
 /* Somebody looks at @set for a moment, or pauses it: false where it is not live. */
 bool pinpage_set_get(struct pinpage_set *set)
 {
 	return atomic_inc_unless_negative(&set->moves);
 }
 
+/* As pinpage_set_get(), of a set that is starting as well. */
+bool pinpage_set_hold(struct pinpage_set *set)
+{
+	int moves = atomic_read(&set->moves);
+
+	do {
+		if (moves < SET_STARTING)
+			return false;
+	} while (!atomic_try_cmpxchg(&set->moves, &moves, moves + 1));
+	return true;
+}
+
+bool pinpage_set_leaves(struct pinpage_set *set)
+{
+	return atomic_read(&set->moves) < SET_STARTING;
+}
+
+static bool nobody_looks(int moves)
+{
+	return moves == SET_LEAVING || moves == SET_LEAVING + SET_STARTING;
+}
+
 void pinpage_set_put(struct pinpage_set *set)
 {
 	/* The set may be gone after this; its address is all that is used. */
-	if (atomic_dec_return(&set->moves) == SET_LEAVING)
+	if (nobody_looks(atomic_dec_return(&set->moves)))
 		wake_up_var(&set->moves);
 }
 
@@ -231,7 +270,7 @@ static void set_leave(struct pinpage_set *set)
 	if (set->batch)
 		pinpage_batch_wake(set->batch);
 	spin_unlock_irq(&set->lock);
-	wait_var_event(&set->moves, atomic_read(&set->moves) == SET_LEAVING);
+	wait_var_event(&set->moves, nobody_looks(atomic_read(&set->moves)));
 }
 
 /* slot_index() in a chunk with runs of several pages. */
@@ -277,130 +316,21 @@ static int check_page(struct page *page, unsigned int flags)
 	return folio_maybe_dma_pinned(folio) ? 0 : -EINVAL;
 }
 
-/* Of a page that GUP has pinned: it can't be much that nobody owns. */
-static int check_pinned_page(struct page *page)
+/* What no owner can hold so is found at once, where GUP has not seen the pages. */
+static int check_pages(struct page **pages, unsigned long nr, unsigned int flags)
 {
-	struct folio *folio = page_folio(page);
-
-	if (is_zero_page(page) || is_huge_zero_folio(folio) ||
-	    folio_is_zone_device(folio))
-		return -EINVAL;
-	return 0;
-}
-
-/* How many of the @nr pages follow @pages[0] in its folio and in memory? */
-static noinline unsigned int long_run(struct page **pages, unsigned long nr)
-{
-	unsigned int max, i;
-
-	max = folio_nr_pages(page_folio(pages[0])) -
-	      folio_page_idx(page_folio(pages[0]), pages[0]);
-	max = min3((unsigned long)max, nr, (unsigned long)SLOT_NR_MAX);
-	for (i = 1; i < max; i++)
-		if (pages[i] != nth_page(pages[0], i))
-			break;
-	return i;
-}
-
-static __always_inline unsigned int run_length(struct page **pages,
-					       unsigned long nr)
-{
-	return PageCompound(pages[0]) ? long_run(pages, nr) : 1;
-}
-
-static struct pinpage_chunk *alloc_chunk(struct pinpage_set *set,
-					 unsigned long index, unsigned long left)
-{
-	unsigned int slots = min_t(unsigned long, left, CHUNK_SLOTS);
-	struct pinpage_chunk *chunk;
-
-	chunk = kmalloc(struct_size(chunk, slots, slots), GFP_KERNEL_ACCOUNT);
-	if (!chunk)
-		return NULL;
-	chunk->next = NULL;
-	chunk->set = set;
-	chunk->index = index;
-	chunk->nr = 0;
-	chunk->singles = true;
-	return chunk;
-}
-
-/*
- * Runs of several pages need fewer slots than there are pages: a huge page is
- * one. Before the slots are linked, so a copy will do; without memory for it
- * the larger chunk is as good.
- */
-static struct pinpage_chunk *trim_chunk(struct pinpage_chunk *chunk)
-{
-	struct pinpage_chunk *copy;
-
-	if (chunk->singles)
-		return chunk;
-	copy = kmemdup(chunk, struct_size(chunk, slots, chunk->nr),
-		       GFP_KERNEL_ACCOUNT);
-	if (!copy)
-		return chunk;
-	kfree(chunk);
-	return copy;
-}
-
-/* Fill @chunk from @pages: how many it took, or an error. */
-static long fill_chunk(struct pinpage_chunk *chunk, struct page **pages,
-		       unsigned long left, bool from_gup)
-{
-	unsigned int flags = chunk->set->flags;
-	unsigned long done = 0;
-	unsigned int run;
+	unsigned long i;
 	int err;
 
-	while (done < left && chunk->nr < CHUNK_SLOTS) {
-		err = from_gup ? check_pinned_page(pages[done]) :
-				 check_page(pages[done], flags);
+	for (i = 0; i < nr; i++) {
+		if (!(i % 1024)) {
+			if (fatal_signal_pending(current))
+				return -EINTR;
+			cond_resched();
+		}
+		err = check_page(pages[i], flags);
 		if (err)
 			return err;
-		if (!slot_can_hold(page_to_pfn(pages[done])))
-			return -EINVAL;
-		run = run_length(pages + done, left - done);
-		if (run > 1)
-			chunk->singles = false;
-		slot_init(&chunk->slots[chunk->nr], page_to_pfn(pages[done]),
-			  run, chunk->nr);
-		chunk->nr++;
-		done += run;
-	}
-	return done;
-}
-
-static void free_chunks(struct pinpage_set *set)
-{
-	struct pinpage_chunk *chunk;
-
-	while ((chunk = set->chunks)) {
-		set->chunks = chunk->next;
-		kfree(chunk);
-	}
-}
-
-static int build_chunks(struct pinpage_set *set, struct page **pages,
-			unsigned long nr, bool from_gup)
-{
-	struct pinpage_chunk **link = &set->chunks;
-	unsigned long done = 0;
-	long taken;
-
-	while (done < nr) {
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		*link = alloc_chunk(set, done, nr - done);
-		if (!*link)
-			return -ENOMEM;
-		taken = fill_chunk(*link, pages + done, nr - done, from_gup);
-		if (taken < 0)
-			return taken;
-		*link = trim_chunk(*link);
-		link = &(*link)->next;
-		done += taken;
-		cond_resched();
 	}
 	return 0;
 }
@@ -414,22 +344,17 @@ static int start_set(struct pinpage_system *system, struct pinpage_set *set,
 	set->flags = flags;
 	if (pinpage_off || (flags & PINPAGE_UNMOVABLE))
 		set->flags |= PINPAGE_UNINDEXED;
-	set->chunks = NULL;
 	set->nr_pages = nr;
 	set->system = system;
 	atomic_set(&set->moves, SET_LEAVING);
 	pinpage_pause_init(set);
 
-	err = build_chunks(set, pages, nr, from_gup);
-	if (!err && !(set->flags & PINPAGE_UNINDEXED))
-		err = pinpage_index_insert(set);
-	if (err) {
-		free_chunks(set);
+	err = from_gup ? 0 : check_pages(pages, nr, flags);
+	if (!err)
+		err = pinpage_lazy_start(set, pages);
+	if (err)
 		set->system = NULL;
-		return err;
-	}
-	atomic_set_release(&set->moves, 0);
-	return 0;
+	return err;
 }
 
 static int check_set(struct pinpage_system *system, struct pinpage_set *set,
@@ -450,13 +375,17 @@ static int check_set(struct pinpage_system *system, struct pinpage_set *set,
  * @flags: %PINPAGE_KERNEL, %PINPAGE_FOLIO, %PINPAGE_UNMOVABLE
  *
  * The callbacks may come before this returns. @pages is not used afterwards.
+ * Nothing is done for each page before a mover comes: a page that can't move after
+ * all is found then. Where the owner holds a pin for each page, that page stays, as
+ * the pages of others do; else all of the set does. debugfs pinpage/systems counts
+ * both as stuck.
  *
  * Context: Process context, may sleep.
  * Return: 0. On error nothing has changed: -EINVAL for bad arguments, and for
  * pages that no owner can hold so (free, slab, reserved, device, zero page, not
- * pinned, of the other kind); -EHWPOISON for a poisoned page; -EEXIST where a
- * page is twice in the set; -EBUSY where @set is in use; -ENODEV where @system
- * is not registered; -ENOMEM; -EINTR after a fatal signal.
+ * pinned, of the other kind); -EHWPOISON for a poisoned page; -EBUSY where @set
+ * is in use; -ENODEV where @system is not registered; -ENOMEM; -EINTR after a
+ * fatal signal.
  */
 int set_pinpage(struct pinpage_system *system, struct pinpage_set *set,
 		struct page **pages, unsigned long nr, unsigned int flags)
@@ -485,8 +414,7 @@ static int stop_set(struct pinpage_set *set)
 	if (!set->system)
 		return -ENOENT;
 	set_leave(set);
-	if (!(set->flags & PINPAGE_UNINDEXED))
-		pinpage_index_remove(set);
+	pinpage_lazy_stop(set);
 	return 0;
 }
 
@@ -494,7 +422,7 @@ static void finish_set(struct pinpage_set *set)
 {
 	struct pinpage_system *system = set->system;
 
-	free_chunks(set);
+	pinpage_lazy_free(set);
 	set->nr_pages = 0;
 	set->system = NULL;
 	system_put(system);
@@ -534,7 +462,7 @@ static void read_slot(struct pinpage_slot *slot, unsigned long at,
 		pages[i - index] = pfn_to_page(pfn + i - at);
 }
 
-static void read_pages(struct pinpage_set *set, unsigned long index,
+static void read_slots(struct pinpage_set *set, unsigned long index,
 		       struct page **pages, unsigned long nr)
 {
 	struct pinpage_chunk *chunk;
@@ -554,6 +482,23 @@ static void read_pages(struct pinpage_set *set, unsigned long index,
 		}
 		cond_resched();
 	}
+}
+
+/* From the slots, and from the array what has none. */
+static void read_pages(struct pinpage_set *set, unsigned long index,
+		       struct page **pages, unsigned long nr)
+{
+	struct page *page;
+	unsigned long i;
+
+	mutex_lock(&set->index_lock);
+	read_slots(set, index, pages, nr);
+	for (i = 0; set->pages && i < nr; i++) {
+		page = pinpage_lazy_page(set, index + i);
+		if (page)
+			pages[i] = page;
+	}
+	mutex_unlock(&set->index_lock);
 }
 
 /**
@@ -596,8 +541,9 @@ EXPORT_SYMBOL_GPL(pinpage_get_pages);
  * owner's references are still there.
  *
  * Context: Process context, may sleep for as long as the pages of a batch take
- * to be unmapped, copied and mapped. Not inside a callback, and without locks
- * that are taken in callbacks or in mmu notifiers, which lockdep checks.
+ * to be unmapped, copied and mapped, or a mover to allocate a page for the index.
+ * Not inside a callback, and without locks that are taken in callbacks or in mmu
+ * notifiers, which lockdep checks.
  * Return: 0; -EINVAL without a set; -ENOENT where @set is not in use.
  */
 int clear_pinpage(struct pinpage_set *set, struct page **pages)
@@ -661,7 +607,7 @@ static int pin_range(unsigned long start, unsigned long nr,
  * Return: 0. On error nothing has changed: -EFAULT for a range with a hole, a
  * VM_PFNMAP or VM_IO mapping, or no permission; -EINVAL for bad arguments;
  * -EOVERFLOW where the range wraps; what pin_user_pages_fast() returns; and as
- * set_pinpage(), -EEXIST among them where a page is mapped twice in the range.
+ * set_pinpage(). A page may be mapped twice in the range.
  */
 int pinpage_pin_user(struct pinpage_system *system, struct pinpage_set *set,
 		     unsigned long start, unsigned long nr,
@@ -722,23 +668,12 @@ long pinpage_pin_memfd(struct file *memfd, loff_t start, loff_t end,
 }
 EXPORT_SYMBOL_GPL(pinpage_pin_memfd);
 
-/**
- * pinpage_unpin_user - take back pinpage_pin_user()
- * @set: the set
- * @make_dirty: mark the pages dirty, as unpin_user_pages_dirty_lock()
- *
- * Context and errors: as clear_pinpage(); takes folio locks.
- * Return: 0; -EINVAL without a set; -ENOENT where @set is not in use.
- */
-int pinpage_unpin_user(struct pinpage_set *set, bool make_dirty)
+static void unpin_slots(struct pinpage_set *set, bool make_dirty)
 {
 	struct pinpage_chunk *chunk;
 	struct pinpage_slot *slot;
 	struct page *page;
-	int err = stop_set(set);
 
-	if (err)
-		return err;
 	for (chunk = set->chunks; chunk; chunk = chunk->next) {
 		for (slot = chunk->slots; slot < chunk->slots + chunk->nr;
 		     slot++) {
@@ -752,6 +687,24 @@ int pinpage_unpin_user(struct pinpage_set *set, bool make_dirty)
 		}
 		cond_resched();
 	}
+}
+
+/**
+ * pinpage_unpin_user - take back pinpage_pin_user()
+ * @set: the set
+ * @make_dirty: mark the pages dirty, as unpin_user_pages_dirty_lock()
+ *
+ * Context and errors: as clear_pinpage(); takes folio locks.
+ * Return: 0; -EINVAL without a set; -ENOENT where @set is not in use.
+ */
+int pinpage_unpin_user(struct pinpage_set *set, bool make_dirty)
+{
+	int err = stop_set(set);
+
+	if (err)
+		return err;
+	unpin_slots(set, make_dirty);
+	pinpage_lazy_unpin(set, make_dirty);
 	finish_set(set);
 	return 0;
 }

@@ -144,6 +144,9 @@ static unsigned long isolate_set(struct pinpage_set *set,
 	struct pinpage_chunk *chunk;
 	unsigned int i;
 
+	/* What movers have not met yet has to go as well. */
+	if (pinpage_index_set(set))
+		return 0;
 	for (chunk = set->chunks; chunk; chunk = chunk->next) {
 		if (index + chunk->nr <= set->evict_at) {
 			index += chunk->nr;
@@ -172,6 +175,8 @@ static bool may_stay(struct pinpage_set *set)
 	struct folio *folio;
 	unsigned int i;
 
+	if (READ_ONCE(set->nr_lazy))
+		return false;
 	for (chunk = set->chunks; chunk; chunk = chunk->next) {
 		for (i = 0; i < chunk->nr; i++) {
 			folio = page_folio(pfn_to_page(slot_pfn(&chunk->slots[i])));

@@ -85,6 +85,16 @@ static inline bool pinpage_page(const struct page *page)
 	return pinpage_active() && pinpage_folio(page_folio(page));
 }
 
+extern struct list_head pinpage_lazy_sets;
+
+/* Is there a set that movers do not know yet? */
+static inline bool pinpage_lazy(void)
+{
+	return pinpage_active() && !list_empty(&pinpage_lazy_sets);
+}
+
+void __pinpage_index_range(unsigned long start, unsigned long end, gfp_t gfp);
+void pinpage_index_later(void);
 int __pinpage_migrate(const struct pinpage_migration *mig);
 int __pinpage_expected_refs(struct folio *folio);
 bool pinpage_compaction(void);
@@ -118,6 +128,26 @@ pinpage_migrate(struct list_head *from, struct list_head *ret,
 	};
 
 	return pinpage_active() ? __pinpage_migrate(&mig) : 0;
+}
+
+/* Somebody is going to look at pages from @start to @end, to see which can move. */
+static inline void pinpage_index_range(unsigned long start, unsigned long end,
+				       gfp_t gfp)
+{
+	if (pinpage_lazy())
+		__pinpage_index_range(start, end, gfp);
+}
+
+/* Compaction begins, of the pages from @start to @end. */
+static inline void pinpage_index_zone(unsigned long start, unsigned long end,
+				      enum migrate_mode mode, gfp_t gfp)
+{
+	if (!pinpage_lazy() || !pinpage_compaction())
+		return;
+	if (mode == MIGRATE_ASYNC)
+		pinpage_index_later();
+	else
+		__pinpage_index_range(start, end, gfp);
 }
 
 /* References of paused owners, which go with the folio when it moves. */
@@ -204,6 +234,16 @@ pinpage_migrate(struct list_head *from, struct list_head *ret,
 		int *nr_succeeded, int *nr_failed)
 {
 	return 0;
+}
+
+static inline void pinpage_index_range(unsigned long start, unsigned long end,
+				       gfp_t gfp)
+{
+}
+
+static inline void pinpage_index_zone(unsigned long start, unsigned long end,
+				      enum migrate_mode mode, gfp_t gfp)
+{
 }
 
 static inline int pinpage_expected_refs(struct folio *folio)

@@ -56,7 +56,7 @@ static struct {
  */
 static struct pinpage_slot **segments[NR_SEGMENTS];
 static unsigned long nr_buckets;
-static unsigned long nr_slots;
+static atomic_long_t nr_slots;
 static DEFINE_MUTEX(resize_mutex);
 
 static u32 hash_block(unsigned long block)
@@ -215,7 +215,9 @@ static noinline int check_slot(struct pinpage_slot **head, spinlock_t *stripe,
 			return -EINVAL;
 		if (slot_set(other) != set)
 			continue;
-		if (slot_pfn(other) < pfn + slot_nr(slot) &&
+		/* A pin for each page may well be several for one page. */
+		if ((set->flags & (PINPAGE_KERNEL | PINPAGE_FOLIO)) &&
+		    slot_pfn(other) < pfn + slot_nr(slot) &&
 		    pfn < slot_pfn(other) + slot_nr(other))
 			return -EEXIST;
 		slot->slot_rest |= SLOT_AGAIN;
@@ -361,8 +363,7 @@ void pinpage_index_unclaim(struct pinpage_slot *slot)
 	pinpage_index_unlock(&bucket);
 }
 
-/* Remove the slots of @set before @end, or all. */
-static void remove_slots(struct pinpage_set *set, struct pinpage_slot *end)
+static void remove_slots(struct pinpage_set *set)
 {
 	bool kernel = set->flags & PINPAGE_KERNEL;
 	struct pinpage_chunk *chunk;
@@ -370,12 +371,8 @@ static void remove_slots(struct pinpage_set *set, struct pinpage_slot *end)
 	unsigned int i;
 
 	for (chunk = set->chunks; chunk; chunk = chunk->next)
-		for (i = 0; i < chunk->nr; i++) {
-			if (&chunk->slots[i] == end)
-				goto out;
+		for (i = 0; i < chunk->nr; i++)
 			remove_slot(&chunk->slots[i], kernel, &block);
-		}
-out:
 	leave_block(&block);
 }
 
@@ -436,22 +433,22 @@ static unsigned long segment_size(unsigned int segment)
 	return MIN_BUCKETS << (segment ? segment - 1 : 0);
 }
 
-static int add_segment(unsigned int segment)
+static int add_segment(unsigned int segment, gfp_t gfp)
 {
 	if (segments[segment])
 		return 0;
 	segments[segment] = kvcalloc(segment_size(segment),
 				     sizeof(segments[0][0]),
-				     GFP_KERNEL | __GFP_NOWARN);
+				     gfp | __GFP_NOWARN);
 	return segments[segment] ? 0 : -ENOMEM;
 }
 
-static void grow(unsigned long want)
+static void grow(unsigned long want, gfp_t gfp)
 {
 	unsigned long n;
 
 	for (n = nr_buckets; n < want; n += BLOCK) {
-		if (add_segment(fls_long(n >> MIN_BITS)))
+		if (add_segment(fls_long(n >> MIN_BITS), gfp))
 			return;
 		add_block(n);
 		cond_resched();
@@ -459,11 +456,11 @@ static void grow(unsigned long want)
 }
 
 /* Without a slot in the table there is nothing to split. */
-static void grow_empty(unsigned long want)
+static void grow_empty(unsigned long want, gfp_t gfp)
 {
 	unsigned int segment = fls_long(nr_buckets >> MIN_BITS);
 
-	while (nr_buckets < want && !add_segment(segment)) {
+	while (nr_buckets < want && !add_segment(segment, gfp)) {
 		/*
 		 * Pairs with the address dependency in hash_bucket(), of
 		 * somebody who looks for what was there a moment ago.
@@ -503,28 +500,54 @@ static void shrink(unsigned long want, bool empty)
 	}
 }
 
-/*
- * Fit the table to a change in the number of slots. Best effort: without memory
- * for more buckets the chains grow longer. Slots are counted before they are
- * inserted and after they were removed: counting none means that there is none.
- */
-static void index_fit(long change)
+static unsigned long buckets_for(unsigned long slots)
 {
-	unsigned long want;
-	bool empty;
+	return clamp(round_down(slots / LOAD, BLOCK), MIN_BUCKETS, MAX_BUCKETS);
+}
+
+/*
+ * Make room in the table. Best effort: without memory for more buckets the chains
+ * grow longer. Slots are counted before they are inserted and after they were
+ * removed: counting none means that there is none.
+ *
+ * Return: false where that would take waiting, and nothing has changed.
+ */
+bool pinpage_index_fit(unsigned long nr, bool may_wait)
+{
+	gfp_t gfp = may_wait ? GFP_KERNEL : GFP_NOWAIT | __GFP_NOMEMALLOC;
+	unsigned long slots, want;
+
+	/* Whoever holds it may be waiting for a reclaim that waits for us. */
+	if (may_wait)
+		mutex_lock(&resize_mutex);
+	else if (!mutex_trylock(&resize_mutex))
+		return false;
+	slots = atomic_long_add_return(nr, &nr_slots);
+	want = buckets_for(slots);
+	if (want > nr_buckets && slots == nr)
+		grow_empty(want, gfp);
+	else if (want > nr_buckets)
+		grow(want, gfp);
+	mutex_unlock(&resize_mutex);
+	return true;
+}
+
+/* Room that was made for slots which were not inserted then. */
+void pinpage_index_unfit(unsigned long nr)
+{
+	atomic_long_sub(nr, &nr_slots);
+}
+
+/* Shrink late and to half, so that a buffer that comes and goes is cheap. */
+static void index_shrink(unsigned long nr)
+{
+	unsigned long slots, want;
 
 	mutex_lock(&resize_mutex);
-	empty = !nr_slots || !(nr_slots + change);
-	nr_slots += change;
-	want = clamp(round_down(nr_slots / LOAD, BLOCK), MIN_BUCKETS,
-		     MAX_BUCKETS);
-	/* Shrink late and to half, so that a buffer that comes and goes is cheap. */
-	if (want > nr_buckets && empty)
-		grow_empty(want);
-	else if (want > nr_buckets)
-		grow(want);
-	else if (nr_buckets / 4 > want)
-		shrink(2 * want, empty);
+	slots = atomic_long_sub_return(nr, &nr_slots);
+	want = buckets_for(slots);
+	if (nr_buckets / 4 > want)
+		shrink(2 * want, !slots);
 	mutex_unlock(&resize_mutex);
 }
 
@@ -539,35 +562,28 @@ static unsigned long count_slots(struct pinpage_set *set)
 }
 
 /**
- * pinpage_index_insert - make the pages of a set known to those who move pages
- * @set: the set, with its slots filled in, and not live yet: pages that it
- *	holds stay where they are until it is
+ * pinpage_index_insert - make pages of a set known to those who move pages
+ * @chunk: slots of the set, filled in, for which pinpage_index_fit() has made room;
+ *	on error, its nr becomes the number of those that have been inserted
+ *
+ * Pages move as soon as they are known, unless the set is starting.
  *
  * Context: May sleep.
- * Return: 0, -EEXIST where a page is twice in @set, -EINVAL where a page is
- * kernel-owned in one set and not in the other. On error nothing has changed.
+ * Return: 0; for the first slot that was not inserted, -EEXIST where a page of it is
+ * twice in a set whose slots speak for folios, -EINVAL where it is kernel-owned in
+ * one set and not in the other.
  */
-int pinpage_index_insert(struct pinpage_set *set)
+int pinpage_index_insert(struct pinpage_chunk *chunk)
 {
-	unsigned long nr = count_slots(set);
 	struct index_block block = NO_BLOCK;
-	struct pinpage_chunk *chunk;
 	unsigned int i;
 	int err = 0;
 
-	index_fit(nr);
-	for (chunk = set->chunks; chunk; chunk = chunk->next)
-		for (i = 0; i < chunk->nr; i++) {
-			err = insert_slot(&chunk->slots[i], &block);
-			if (err)
-				goto undo;
-		}
+	for (i = 0; i < chunk->nr && !err; i++)
+		err = insert_slot(&chunk->slots[i], &block);
 	leave_block(&block);
-	return 0;
-undo:
-	leave_block(&block);
-	remove_slots(set, &chunk->slots[i]);
-	index_fit(-(long)nr);
+	if (err)
+		chunk->nr = i - 1;
 	return err;
 }
 
@@ -579,8 +595,8 @@ undo:
  */
 void pinpage_index_remove(struct pinpage_set *set)
 {
-	remove_slots(set, NULL);
-	index_fit(-(long)count_slots(set));
+	remove_slots(set);
+	index_shrink(count_slots(set));
 }
 
 /*
@@ -592,7 +608,7 @@ int pinpage_index_enable(void)
 	int err;
 
 	mutex_lock(&resize_mutex);
-	err = add_segment(0);
+	err = add_segment(0, GFP_KERNEL);
 	if (!err)
 		nr_buckets = MIN_BUCKETS;
 	mutex_unlock(&resize_mutex);

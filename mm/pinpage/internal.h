@@ -5,7 +5,7 @@
  * Lock order: folio lock -> page-table lock -> stripe lock of the index ->
  * set->lock. Stripe locks are never taken in interrupt context; set->lock is.
  * pinpage_mutex (systems) and resize_mutex (index) are outermost and never held
- * around a callback.
+ * around a callback. set->index_lock is taken outside of stripe locks.
  */
 #ifndef _MM_PINPAGE_INTERNAL_H
 #define _MM_PINPAGE_INTERNAL_H
@@ -71,7 +71,7 @@ static_assert(SLOT_POS_SHIFT + SLOT_POS_BITS + 2 <= BITS_PER_LONG);
 static_assert(sizeof(struct pinpage_chunk) +
 	      CHUNK_SLOTS * sizeof(struct pinpage_slot) <= SZ_4K);
 
-/* A set that is not in the index: unmovable, evicted, or pinpage=off. */
+/* A set that is never in the index: unmovable, evicted, or pinpage=off. */
 #define PINPAGE_UNINDEXED	BIT(31)
 
 #ifdef CONFIG_64BIT
@@ -220,7 +220,9 @@ next_slot(const struct pinpage_slot *slot, const struct pinpage_bucket *bucket)
 /* index.c */
 void pinpage_index_lock(struct pinpage_bucket *bucket, struct folio *folio);
 void pinpage_index_unlock(struct pinpage_bucket *bucket);
-int pinpage_index_insert(struct pinpage_set *set);
+bool pinpage_index_fit(unsigned long nr, bool may_wait);
+void pinpage_index_unfit(unsigned long nr);
+int pinpage_index_insert(struct pinpage_chunk *chunk);
 void pinpage_index_remove(struct pinpage_set *set);
 struct pinpage_slot *pinpage_index_take(struct folio *folio);
 void pinpage_index_give(struct folio *dst, struct folio *src,
@@ -233,8 +235,21 @@ unsigned long pinpage_index_memory(void);
 extern struct list_head pinpage_systems;
 extern struct mutex pinpage_mutex;
 unsigned long pinpage_run_index(struct pinpage_slot *slot);
+void pinpage_set_live(struct pinpage_set *set, bool starting);
+void pinpage_set_started(struct pinpage_set *set);
 bool pinpage_set_get(struct pinpage_set *set);
+bool pinpage_set_hold(struct pinpage_set *set);
+bool pinpage_set_leaves(struct pinpage_set *set);
 void pinpage_set_put(struct pinpage_set *set);
+
+/* lazy.c */
+extern bool pinpage_index_at_once;
+int pinpage_lazy_start(struct pinpage_set *set, struct page **pages);
+void pinpage_lazy_stop(struct pinpage_set *set);
+void pinpage_lazy_free(struct pinpage_set *set);
+struct page *pinpage_lazy_page(struct pinpage_set *set, unsigned long index);
+void pinpage_lazy_unpin(struct pinpage_set *set, bool make_dirty);
+int pinpage_index_set(struct pinpage_set *set);
 
 /* pause.c */
 enum pinpage_pause {

@@ -122,7 +122,8 @@ static struct pinpage_set *find_migrate(struct folio *folio)
 
 	pinpage_index_lock(&bucket, folio);
 	for (slot = first_slot(&bucket); slot; slot = next_slot(slot, &bucket))
-		if (slot_set(slot)->system->ops->migrate)
+		if (slot_set(slot)->system->ops->migrate &&
+		    (!set || slot_set(slot)->born < set->born))
 			set = slot_set(slot);
 	pinpage_index_unlock(&bucket);
 	return set;

@@ -1224,6 +1224,33 @@ static int refuse_all(const struct pinpage_migration *mig,
 	return nr;
 }
 
+/* Who empties a range has indexed it, before isolating what is there. */
+static bool has_range(int reason)
+{
+	return reason == MR_COMPACTION || reason == MR_CONTIG_RANGE ||
+	       reason == MR_MEMORY_HOTPLUG;
+}
+
+/* Pins of sets that movers have not met yet: a folio may have others as well. */
+static void index_folios(const struct pinpage_migration *mig)
+{
+	gfp_t gfp = mig->mode == MIGRATE_SYNC ? GFP_KERNEL : GFP_NOWAIT;
+	unsigned long start = ULONG_MAX, end = 0;
+	struct folio *folio;
+
+	if (!pinpage_lazy() || mig->mode == MIGRATE_ASYNC ||
+	    has_range(mig->reason))
+		return;
+	list_for_each_entry(folio, mig->from, lru) {
+		if (!folio_maybe_dma_pinned(folio))
+			continue;
+		start = min(start, folio_pfn(folio));
+		end = max(end, folio_pfn(folio) + folio_nr_pages(folio));
+	}
+	if (start < end)
+		pinpage_index_range(start, end, gfp);
+}
+
 /**
  * __pinpage_migrate - migrate the flagged folios of a list
  * @mig: what migrate_pages() was asked for
@@ -1245,6 +1272,7 @@ int __pinpage_migrate(const struct pinpage_migration *mig)
 	int nr_failed;
 	u32 nr = 0;
 
+	index_folios(mig);
 	list_for_each_entry_safe(folio, next, mig->from, lru) {
 		if (!folio_test_pinpage(folio))
 			continue;

@@ -90,7 +90,7 @@ static int systems_show(struct seq_file *m, void *unused)
 	struct pinpage_system *system;
 	int i;
 
-	seq_puts(m, "system sets asked moved refused timedout foreign evicted pauses p50_ns p99_ns max_ns\n");
+	seq_puts(m, "system sets asked moved refused timedout foreign evicted pauses p50_ns p99_ns max_ns unindexed stuck\n");
 	mutex_lock(&pinpage_mutex);
 	list_for_each_entry(system, &pinpage_systems, list) {
 		seq_printf(m, "%s %lu", system->name, system->nr_sets);
@@ -99,7 +99,9 @@ static int systems_show(struct seq_file *m, void *unused)
 				   atomic_long_read(&system->stat[i]));
 		seq_printf(m, " %ld", atomic_long_read(&system->nr_evicted));
 		show_pauses(m, system);
-		seq_putc(m, '\n');
+		seq_printf(m, " %ld %ld\n",
+			   atomic_long_read(&system->nr_lazy),
+			   atomic_long_read(&system->nr_stuck));
 	}
 	mutex_unlock(&pinpage_mutex);
 	return 0;

@@ -160,13 +160,20 @@ static int who_show(struct seq_file *m, void *v)
 }
 
 /* A position is a pfn, counted from the start; the element is that pfn + 1. */
+static void *who_at(struct who *who, loff_t *pos)
+{
+	if (*pos >= who->end - who->start)
+		return NULL;
+	return (void *)(who->start + (unsigned long)*pos + 1);
+}
+
 static void *who_start(struct seq_file *m, loff_t *pos)
 {
 	struct who *who = m->private;
 
-	if (*pos >= who->end - who->start)
-		return NULL;
-	return (void *)(who->start + (unsigned long)*pos + 1);
+	if (*pos < who->end - who->start)
+		pinpage_index_range(who->start + *pos, who->end, GFP_KERNEL);
+	return who_at(who, pos);
 }
 
 static void *who_next(struct seq_file *m, void *v, loff_t *pos)
@@ -175,7 +182,7 @@ static void *who_next(struct seq_file *m, void *v, loff_t *pos)
 
 	*pos += who->nr;
 	cond_resched();
-	return fatal_signal_pending(current) ? NULL : who_start(m, pos);
+	return fatal_signal_pending(current) ? NULL : who_at(who, pos);
 }
 
 static void who_stop(struct seq_file *m, void *v)

@@ -150,12 +150,40 @@ static struct index_set *index_new(struct kunit *test, struct page **pages,
 	return s;
 }
 
+static void index_fit(long change)
+{
+	if (change >= 0)
+		pinpage_index_fit(change, true);
+	else
+		index_shrink(-change);
+}
+
+/* All of @set or nothing. */
+static int index_insert(struct pinpage_set *set)
+{
+	unsigned long nr = count_slots(set);
+	struct pinpage_chunk *chunk;
+	int err = 0;
+
+	pinpage_index_fit(nr, true);
+	for (chunk = set->chunks; chunk; chunk = chunk->next) {
+		if (err)
+			chunk->nr = 0;
+		else
+			err = pinpage_index_insert(chunk);
+	}
+	pinpage_index_unfit(nr - count_slots(set));
+	if (err)
+		pinpage_index_remove(set);
+	return err;
+}
+
 static struct index_set *index_add(struct kunit *test, struct page **pages,
 				   unsigned long nr)
 {
 	struct index_set *s = index_new(test, pages, nr, PINPAGE_KERNEL);
 
-	KUNIT_ASSERT_EQ(test, pinpage_index_insert(&s->set), 0);
+	KUNIT_ASSERT_EQ(test, index_insert(&s->set), 0);
 	s->inserted = true;
 	return s;
 }
@@ -241,7 +269,7 @@ static void index_expect_empty(struct kunit *test)
 	struct index_fixture *fixture = test->priv;
 
 	KUNIT_EXPECT_EQ(test, index_total(), 0);
-	KUNIT_EXPECT_EQ(test, nr_slots, 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&nr_slots), 0);
 	KUNIT_EXPECT_EQ(test, pinpage_index_memory(), fixture->memory);
 	KUNIT_EXPECT_EQ(test, index_flagged(fixture->pages, fixture->nr_pages),
 			0);
@@ -256,7 +284,7 @@ static void index_test_lookup(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, index_lost(s), 0);
 	KUNIT_EXPECT_EQ(test, index_total(), 1000);
-	KUNIT_EXPECT_EQ(test, nr_slots, 1000);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&nr_slots), 1000);
 	KUNIT_EXPECT_EQ(test, index_flagged(pages, 1000), 1000);
 	KUNIT_EXPECT_EQ(test, index_look(pages[7], &found, 1), 1);
 	KUNIT_EXPECT_PTR_EQ(test, found, &s->set);
@@ -335,7 +363,7 @@ static void index_test_runs(struct kunit *test)
 	struct index_set *whole, *parts;
 
 	parts = index_add(test, pages, ARRAY_SIZE(pages));
-	KUNIT_EXPECT_EQ(test, nr_slots, 2);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&nr_slots), 2);
 	KUNIT_EXPECT_EQ(test, index_look(page, NULL, 0), 2);
 	KUNIT_EXPECT_EQ(test, index_lost(parts), 0);
 	KUNIT_EXPECT_EQ(test, slot_nr(&parts->set.chunks->slots[0]), 2);
@@ -354,12 +382,12 @@ static void index_test_runs(struct kunit *test)
 static void index_expect_refused(struct kunit *test, struct index_set *s,
 				 int err)
 {
-	unsigned long total = index_total(), slots = nr_slots;
+	unsigned long total = index_total(), slots = atomic_long_read(&nr_slots);
 	unsigned long memory = pinpage_index_memory();
 
-	KUNIT_EXPECT_EQ(test, pinpage_index_insert(&s->set), err);
+	KUNIT_EXPECT_EQ(test, index_insert(&s->set), err);
 	KUNIT_EXPECT_EQ(test, index_total(), total);
-	KUNIT_EXPECT_EQ(test, nr_slots, slots);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&nr_slots), slots);
 	KUNIT_EXPECT_EQ(test, pinpage_index_memory(), memory);
 }
 
@@ -394,10 +422,21 @@ static void index_test_overlap(struct kunit *test)
 	struct page *tail[] = { p + 2, p + 3, p + 4, p + 4, p + 5 };
 	struct page *inside[] = { p + 2, p + 3, p + 4, p + 3 };
 	struct page *apart[] = { p + 2, p + 3, p + 5, p + 1, p + 4 };
+	struct index_set *s;
 
-	index_expect_refused(test, index_new(test, head, 5, 0), -EEXIST);
-	index_expect_refused(test, index_new(test, tail, 5, 0), -EEXIST);
-	index_expect_refused(test, index_new(test, inside, 4, 0), -EEXIST);
+	index_expect_refused(test, index_new(test, head, 5, PINPAGE_FOLIO),
+			     -EEXIST);
+	index_expect_refused(test, index_new(test, tail, 5, PINPAGE_FOLIO),
+			     -EEXIST);
+	index_expect_refused(test, index_new(test, inside, 4, PINPAGE_FOLIO),
+			     -EEXIST);
+	index_expect_empty(test);
+	/* A pin for each of them is there as often as that. */
+	s = index_new(test, head, 5, 0);
+	KUNIT_ASSERT_EQ(test, index_insert(&s->set), 0);
+	s->inserted = true;
+	KUNIT_EXPECT_EQ(test, index_lost(s), 0);
+	index_del(s);
 	index_expect_empty(test);
 	index_del(index_add(test, apart, 5));
 	index_expect_empty(test);
@@ -426,7 +465,7 @@ static void index_test_mixed_folio(struct kunit *test)
 	struct index_set *user;
 
 	user = index_new(test, &fixture->large, 1, 0);
-	KUNIT_ASSERT_EQ(test, pinpage_index_insert(&user->set), 0);
+	KUNIT_ASSERT_EQ(test, index_insert(&user->set), 0);
 	user->inserted = true;
 	index_expect_refused(test, index_new(test, &page, 1, PINPAGE_KERNEL),
 			     -EINVAL);
@@ -538,7 +577,7 @@ static bool index_step(bool up)
 	mutex_lock(&resize_mutex);
 	if (!up)
 		drop_block(nr_buckets - BLOCK);
-	else if (add_segment(fls_long(nr_buckets >> MIN_BITS)))
+	else if (add_segment(fls_long(nr_buckets >> MIN_BITS), GFP_KERNEL))
 		done = false;
 	else
 		add_block(nr_buckets);
@@ -624,11 +663,11 @@ static void index_test_fit(struct kunit *test)
 	struct index_set *s = index_add(test, index_pages(test, 100), 100);
 	unsigned long size = nr_buckets;
 
-	index_fit(LOAD * (size + BLOCK) - 1 - nr_slots);
+	index_fit(LOAD * (size + BLOCK) - 1 - atomic_long_read(&nr_slots));
 	KUNIT_EXPECT_EQ(test, nr_buckets, size);
 	index_fit(1);
 	KUNIT_EXPECT_EQ(test, nr_buckets, size + BLOCK);
-	index_fit(16 * unit - nr_slots);
+	index_fit(16 * unit - atomic_long_read(&nr_slots));
 	KUNIT_EXPECT_EQ(test, nr_buckets, 16 * MIN_BUCKETS);
 	KUNIT_EXPECT_EQ(test, pinpage_index_memory(), 16 * bytes);
 	KUNIT_EXPECT_EQ(test, index_lost(s), 0);
@@ -643,7 +682,7 @@ static void index_test_fit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_buckets, 6 * MIN_BUCKETS);
 	KUNIT_EXPECT_EQ(test, pinpage_index_memory(), 8 * bytes);
 	KUNIT_EXPECT_EQ(test, index_lost(s), 0);
-	index_fit(100 - (long)nr_slots);
+	index_fit(100 - atomic_long_read(&nr_slots));
 	KUNIT_EXPECT_EQ(test, nr_buckets, 2 * MIN_BUCKETS);
 	KUNIT_EXPECT_EQ(test, pinpage_index_memory(), 2 * bytes);
 	KUNIT_EXPECT_EQ(test, index_lost(s), 0);
@@ -718,7 +757,7 @@ static unsigned long index_measure(struct kunit *test, unsigned long nr,
 
 	for (i = 0; i < nested; i++)
 		s = index_add(test, fixture->pages, nr);
-	KUNIT_EXPECT_EQ(test, nr_slots, nr * nested);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&nr_slots), nr * nested);
 	KUNIT_EXPECT_EQ(test, index_lost(s), 0);
 	walked = index_walked(s) * 1000 / nr;
 	kunit_info(test, "%lu x %lu slots, %lu buckets: %lu.%03lu per look-up",
@@ -774,7 +813,7 @@ static int index_work(void *data)
 	int i;
 
 	for (i = 0; i < 20; i++) {
-		if (pinpage_index_insert(&worker->s->set))
+		if (index_insert(&worker->s->set))
 			worker->lost++;
 		index_fit(4 * LOAD * MIN_BUCKETS);
 		worker->lost += index_lost(worker->s);

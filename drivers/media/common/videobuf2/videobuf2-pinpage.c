@@ -609,9 +609,8 @@ static bool in_one_folio(const struct vb2_moves *moves)
  * Context: Process context, may sleep.
  * Return: A vector of pages, or NULL: nothing has been done, and the pages are
  * to be pinned in the usual way: where the driver has not set userptr_may_move;
- * with pinpage=off, or the module's parameter; where a page is mapped twice in
- * the range, or is none that can move, or a contiguous plane is not within one
- * folio; or for an error, which will be found again.
+ * with pinpage=off, or the module's parameter; where a contiguous plane is not
+ * within one folio; or for an error, which will be found again.
  */
 struct frame_vector *vb2_moves_pin(struct vb2_buffer *vb, unsigned long start,
 				   unsigned long length, bool write,

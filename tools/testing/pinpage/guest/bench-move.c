@@ -8,7 +8,8 @@
  *                        registered with one owner, unpinned; without the copying,
  *                        which is "copy". CPU time: between two pauses the owner
  *                        runs for as long as it stood still
- *   register/4K, ../2M   pinpage_pin_user() and pinpage_unpin_user() of 256 MiB;
+ *   register/4K, ../2M   pinpage_pin_user() and pinpage_unpin_user() of 256 MiB; the
+ *                        same where a mover comes in between, and all is "indexed";
  *                        pin_user_pages_fast() and unpin_user_pages()
  * The figures are the least of ROUNDS: what is the same each time.
  *
@@ -142,6 +143,15 @@ static uint64_t pin_all(char *at, __u32 kind)
 	return took;
 }
 
+static void index_at_once(const char *yes)
+{
+	int knob = open("/sys/kernel/debug/pinpage/index_at_once", O_WRONLY);
+
+	if (knob < 0 || write(knob, yes, 1) != 1)
+		die("index_at_once");
+	close(knob);
+}
+
 static uint64_t copy_all(void)
 {
 	struct test_pinpage_copy copy = { .nr = PAGES };
@@ -170,6 +180,9 @@ static void bench(const char *size, bool huge)
 	row(name, "copy", copy);
 	snprintf(name, sizeof(name), "register/%s", size);
 	row(name, "register", pin_all(at, TEST_PINPAGE_USER));
+	index_at_once("Y");
+	row(name, "indexed", pin_all(at, TEST_PINPAGE_USER));
+	index_at_once("N");
 	row(name, "pin", pin_all(at, TEST_PINPAGE_PLAIN));
 	munmap(at, BYTES);
 }

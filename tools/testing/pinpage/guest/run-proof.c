@@ -50,7 +50,7 @@
 #define DEVICE_WORDS	8
 
 struct result {
-	__u64 attempts, ok, total_ns, slowest_ns, bad_bytes;
+	__u64 attempts, ok, total_ns, first_ns, slowest_ns, bad_bytes;
 	__u64 begun;		/* when the attempt in progress began */
 	bool held, verified;
 };
@@ -58,6 +58,7 @@ struct result {
 static struct result *result;	/* shared */
 static const char *mode;
 static bool on_base;
+static bool indexed;
 static char cma_dir[256];
 
 static int write_number(const char *path, __u64 value)
@@ -316,6 +317,8 @@ static void taker(void)
 		result->begun = 0;
 		result->ok += !ret;
 		result->total_ns += took;
+		if (!i)
+			result->first_ns = took;
 		if (took > result->slowest_ns)
 			result->slowest_ns = took;
 	}
@@ -356,6 +359,18 @@ static pid_t new_child(void)
 	return pid;
 }
 
+/* The pages are in the index before the first allocation: false, if that can't be. */
+static bool index_at_once(bool on)
+{
+	int fd = open("/sys/kernel/debug/pinpage/index_at_once", O_WRONLY);
+	bool done = fd >= 0 && write(fd, on ? "Y" : "N", 1) == 1;
+
+	if (fd >= 0)
+		close(fd);
+	indexed = done && on;
+	return done;
+}
+
 /* One case; false if it could not be carried out. No owners: not printed. */
 static bool run_case(unsigned int owners, unsigned long pinned)
 {
@@ -367,7 +382,8 @@ static bool run_case(unsigned int owners, unsigned long pinned)
 	bool good;
 
 	if (pinned == HELD_PAGES)
-		snprintf(name, sizeof(name), "%s/systems=%u/pinned=all", mode, owners);
+		snprintf(name, sizeof(name), "%s/systems=%u/pinned=all%s", mode, owners,
+			 indexed ? "/indexed" : "");
 	else
 		snprintf(name, sizeof(name), "%s/systems=%u/pinned=%lu", mode, owners,
 			 pinned);
@@ -410,6 +426,7 @@ static bool run_case(unsigned int owners, unsigned long pinned)
 	row(name, "slowest_ns", result->slowest_ns);
 	row(name, "moved", read_event("pinpage_moved") - moved);
 	row(name, "asked", read_event("pinpage_asked") - asked);
+	row(name, "first_ns", result->first_ns);
 	row(name, "migrated", read_event("pgmigrate_success") - migrated);
 	row(name, "bad_bytes", good ? result->bad_bytes : HELD);
 	if (result->begun)
@@ -496,6 +513,9 @@ int main(int argc, char **argv)
 	for (owners = 1; owners <= (on_base ? 1 : 2); owners++)
 		for (i = 0; i < 4; i++)
 			good &= run_case(owners, pinned[i]);
+	if (!strcmp(mode, "on"))
+		good &= index_at_once(true) && run_case(1, HELD_PAGES) &&
+			index_at_once(false);
 	if (!on_base)
 		good &= run_pinner();
 	return good ? 0 : 1;

@@ -186,29 +186,6 @@ TEST_F_TIMEOUT(badinput, zero_page, TEST_SECONDS)
 	munmap(at, NR * PAGE);
 }
 
-TEST_F_TIMEOUT(badinput, twice_in_a_set, TEST_SECONDS)
-{
-	int backing = make_memfd(1), id;
-	char *at;
-
-	EXPECT_EQ(-EEXIST, pin(self, TEST_PINPAGE_SET, self->at, NR, TEST_PINPAGE_TWICE));
-	EXPECT_EQ(-EEXIST, pin(self, TEST_PINPAGE_KERNEL, NULL, NR, TEST_PINPAGE_TWICE));
-
-	/* One page, mapped at two places of the range. */
-	ASSERT_LE(0, backing);
-	at = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, backing, 0);
-	ASSERT_NE(MAP_FAILED, at);
-	ASSERT_EQ(at + PAGE, mmap(at + PAGE, PAGE, PROT_READ | PROT_WRITE,
-				  MAP_SHARED | MAP_FIXED, backing, 0));
-	at[0] = 1;
-	EXPECT_EQ(-EEXIST, pin(self, TEST_PINPAGE_USER, at, 2, TEST_PINPAGE_WRITE));
-	id = pin(self, TEST_PINPAGE_USER, at + PAGE, 1, TEST_PINPAGE_WRITE);
-	EXPECT_GT(id, 0);
-	EXPECT_EQ(0, dev_unpin(self->fd, id));
-	munmap(at, 2 * PAGE);
-	close(backing);
-}
-
 /* A plain reference does not keep fork() from sharing a page: only pins will do. */
 TEST_F_TIMEOUT(badinput, references, TEST_SECONDS)
 {

@@ -669,6 +669,7 @@ static void expect_intact(struct __test_metadata *_metadata, struct _test_data_o
 
 	EXPECT_EQ(0, dev_check(self->fd, self->ids[0], NR, SEED_DEVICE));
 	EXPECT_EQ(0, dev_order(self->fd, self->ids[0]));
+	make_known(dev_pfn(self->fd, self->ids[0], 0));
 	for (i = 0; i < NR; i++)
 		ASSERT_EQ(TEST_PINPAGE_FLAGGED | TEST_PINPAGE_INTACT,
 			  dev_place(self->fd, self->ids[0], i).flags);

@@ -118,6 +118,7 @@ static void expect_intact(struct __test_metadata *_metadata, struct _test_data_k
 
 	EXPECT_EQ(0, dev_check(self->fd, self->id, NR, SEED_DEVICE));
 	EXPECT_EQ(0, dev_order(self->fd, self->id));
+	make_known(dev_pfn(self->fd, self->id, 0));
 	ASSERT_EQ(0, dev_places(self->fd, self->id, NR, places));
 	for (i = 0; i < NR; i++) {
 		place = places[i];

@@ -142,6 +142,7 @@ static void check_sides(struct __test_metadata *_metadata, struct _test_data_mov
 	uint64_t seed = SEED_DEVICE + round;
 	int i;
 
+	make_known(user_pfn(self->at));
 	for (i = 0; i < NR; i++) {
 		place = dev_place(self->fd, self->id, i);
 		ASSERT_NE(0, place.pfn);

@@ -412,6 +412,23 @@ bool have_two_nodes(void)
 }
 
 /* A line of words. */
+void make_known(uint64_t pfn)
+{
+	const char *who = "/sys/kernel/debug/pinpage/who";
+	char text[256];
+	FILE *f;
+
+	snprintf(text, sizeof(text), "%llu %llu", (unsigned long long)pfn,
+		 (unsigned long long)pfn + 1);
+	if (write_text(who, text))
+		return;
+	f = fopen(who, "r");
+	while (f && fgets(text, sizeof(text), f))
+		;
+	if (f)
+		fclose(f);
+}
+
 static char *next_word(char **line)
 {
 	char *word;
@@ -456,6 +473,16 @@ int node_of(const void *at)
 	int status = -1;
 
 	return do_move_pages(0, 1, &page, NULL, &status) ? -errno : status;
+}
+
+int move_shared(void *at, int node)
+{
+	int tries, status = -EBUSY;
+
+	for (tries = 100; tries && status != node; tries--)
+		if (syscall(__NR_move_pages, 0, 1, &at, &node, &status, MPOL_MF_MOVE_ALL))
+			return -errno;
+	return status == node ? 0 : status < 0 ? status : -EBUSY;
 }
 
 size_t move_list(int pid, void **at, size_t pages, int node)

@@ -97,6 +97,8 @@ int64_t read_number(const char *path);
 /* What stands in a column of pinpage/systems in debugfs; -1: no such thing. */
 int64_t system_number(const char *system, const char *column);
 int write_text(const char *path, const char *text);
+/* As if a mover had looked at that page: it is in the index, if it is registered. */
+void make_known(uint64_t pfn);
 
 /* Pages that a test has poisoned are healed, or the next tests meet them. */
 bool can_unpoison(void);
@@ -107,6 +109,8 @@ bool have_two_nodes(void);
 int node_of(const void *at);
 /* Move by move_pages(2), wherever they are: how many are on @node afterwards. */
 size_t move_to(int pid, void *at, size_t pages, int node);
+/* One page that is mapped more than once; 0, or an error if it stays. */
+int move_shared(void *at, int node);
 size_t move_list(int pid, void **at, size_t pages, int node);
 /* A thread that moves pages from node to node, as fast as it can. */
 struct mover {

@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run run-base test test-io test-v4l callers coverage htmldocs kcsan model mutate faults workloads lab lab-check bench-idle bench-move bench-cma bench-io bench-debug bench-heaps defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run run-base test test-arm test-io test-v4l callers coverage htmldocs kcsan model mutate faults workloads lab lab-check bench-idle bench-move bench-cma bench-io bench-debug bench-heaps bench-map defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -56,6 +56,10 @@ bench-cma: deps tree
 bench-heaps: deps tree
 	@$S/deps plot
 	@$S/bench-heaps
+
+#:   make bench-map   mapping buffers of heaps, base and patched kernel: out/map.csv
+bench-map: guest-plain
+	@$S/bench-map
 
 #:   make bench-io    a request of io_uring, base and patched kernel: out/io.csv
 bench-io: guest-plain
@@ -181,6 +185,12 @@ bench-debug: guest-plain
 
 defects: guest-plain
 	@$S/defects
+
+#:   make test-arm    importers and heaps on 32 bits, on an arm guest
+test-arm: deps tree
+	@$S/deps arm
+	@$S/arm build
+	@$S/arm run
 
 #:
 #: Upkeep:

@@ -32,12 +32,13 @@ need_space()
 }
 
 # Same bytes from the same source, on any machine and in any directory. BUILD_ARCH is
-# another architecture than this one: arm64, powerpc, s390.
+# another architecture than this one: arm, arm64, powerpc, s390.
 kmake()
 {
 	local cc=gcc cross='' arch=()
 
 	case ${BUILD_ARCH:-} in
+	arm)	cross=arm-linux-gnueabihf- ;;
 	arm64)	cross=aarch64-linux-gnu- ;;
 	powerpc) cross=powerpc64le-linux-gnu- ;;
 	s390)	cross=s390x-linux-gnu- ;;

@@ -44,8 +44,10 @@
  */
 #ifdef __LP64__
 #define CONTENT_OR_PAGE	CONTENT
+#define NAMED_TABLES	4096
 #else
 #define CONTENT_OR_PAGE	SG_PAGE
+#define NAMED_TABLES	64
 #endif
 
 /* What ends a way; 1 for death. */
@@ -229,7 +231,7 @@ static void try_kept(int fd)
 	/* All slots have another turn, and not two. */
 	attach = buf_attach(dev, other, 1, 0);
 	bench.attach = attach;
-	bench.rounds = 4096 + 8;
+	bench.rounds = NAMED_TABLES + 8;
 	if (ioctl(dev, TEST_DMABUF_BENCH, &bench))
 		ksft_print_msg("no rounds: %s\n", strerror(errno));
 	buf_detach(dev, attach);

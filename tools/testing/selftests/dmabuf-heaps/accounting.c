@@ -1016,9 +1016,9 @@ static long take_mem(char *at, bool write)
 	if (fd < 0)
 		return -errno;
 	if (write)
-		ret = pwrite(fd, &byte, 1, (uintptr_t)at);
+		ret = pwrite64(fd, &byte, 1, (uintptr_t)at);
 	else
-		ret = pread(fd, &byte, 1, (uintptr_t)at);
+		ret = pread64(fd, &byte, 1, (uintptr_t)at);
 	ret = ret < 0 ? -errno : ret;
 	close(fd);
 	return ret;

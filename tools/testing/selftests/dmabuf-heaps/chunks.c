@@ -422,8 +422,8 @@ static uint64_t now_ms(void)
 TEST_F_TIMEOUT(chunks, killed_waiting, TEST_SECONDS)
 {
 	int64_t used = cma_used();
+	int status, i;
 	size_t size;
-	int status;
 	pid_t pid;
 
 	if (self->cma < 0 || used < 0)
@@ -446,6 +446,8 @@ TEST_F_TIMEOUT(chunks, killed_waiting, TEST_SECONDS)
 		_exit(heap_alloc(self->heap, size) < 0);
 	/* It has all but what is locked soon, and waits. */
 	usleep(1500000);
+	for (i = 0; i < 300 && cma_used() <= used; i++)
+		usleep(100000);
 	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
 	EXPECT_LT(used, cma_used());
 	kill(pid, SIGKILL);

@@ -17,7 +17,8 @@
 #define SLOTS_CACHED	((int64_t)(sysconf(_SC_NPROCESSORS_CONF) * 64 * PAGE))
 #define SYSTEMS_FILE	"/sys/kernel/debug/pinpage/systems"
 
-static struct cma area;
+struct cma area;
+
 static int64_t used;
 static int kmsg = -1;
 static regex_t report;
@@ -37,8 +38,10 @@ void check_begin(void)
 	used = cma_used();
 	if (pin_balance())
 		found("%lld pins before the first", (long long)pin_balance());
-	if (regcomp(&report, "WARNING: (CPU|possible|suspicious|inconsistent)|BUG: |kernel BUG at|KASAN: |Oops|Bad page|"
-		    "Bad rss-counter|list_(add|del) corruption|general protection|refcount_t: |blocked for more", REG_EXTENDED | REG_NOSUB))
+	if (regcomp(&report,
+		    "WARNING: (CPU|possible|suspicious|inconsistent)|BUG: |kernel BUG at|KASAN: |Oops|Bad page|"
+		    "Bad rss-counter|list_(add|del) corruption|general protection|refcount_t: |blocked for more",
+		    REG_EXTENDED | REG_NOSUB))
 		found("regcomp() fails");
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 }
@@ -119,7 +122,8 @@ static void check_area(void)
 	int err;
 
 	if (cma_used() != used)
-		found("%lld pages of the area are in use, not %lld", (long long)cma_used(), (long long)used);
+		found("%lld pages of the area are in use, not %lld", (long long)cma_used(),
+		      (long long)used);
 	err = cma_take_patiently(&area, area.count - used);
 	if (err) {
 		write_text("/proc/sys/vm/drop_caches", "3");
@@ -169,7 +173,8 @@ static void check_charge(void)
 			sleep_ms(50);
 		}
 		if (charged(kinds[i]))
-			found("%lld bytes of %s are charged", (long long)charged(kinds[i]), kinds[i]);
+			found("%lld bytes of %s are charged", (long long)charged(kinds[i]),
+			      kinds[i]);
 	}
 	for (tries = 100; swap_charged() > SLOTS_CACHED && tries; tries--)
 		sleep_ms(50);
@@ -226,8 +231,9 @@ void check_round(void)
 void let_fail(bool on)
 {
 	static const char * const settings[][2] = {
-		{ "task-filter", "Y" }, { "times", "-1" }, { "interval", "5" }, { "verbose", "0" },
-		{ "ignore-gfp-wait", "N" }, { "ignore-gfp-highmem", "N" }, { "min-order", "0" }, { "cache-filter", "N" },
+		{ "task-filter", "Y" }, { "times", "-1" },	    { "interval", "5" },
+		{ "verbose", "0" },	{ "ignore-gfp-wait", "N" }, { "ignore-gfp-highmem", "N" },
+		{ "min-order", "0" },	{ "cache-filter", "N" },
 	};
 	static const char * const faults[] = { "failslab", "fail_page_alloc" };
 	char path[128];
@@ -235,7 +241,8 @@ void let_fail(bool on)
 
 	for (i = 0; i < 2; i++) {
 		for (j = 0; on && j < sizeof(settings) / sizeof(settings[0]); j++) {
-			snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", faults[i], settings[j][0]);
+			snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", faults[i],
+				 settings[j][0]);
 			write_text(path, settings[j][1]);
 		}
 		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/probability", faults[i]);

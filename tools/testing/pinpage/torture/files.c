@@ -79,7 +79,8 @@ void op_punch(void)
 			return;
 		err = madvise(r->at + s.first * PAGE, s.nr * PAGE, MADV_REMOVE);
 	} else {
-		err = fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, s.first * PAGE, s.nr * PAGE);
+		err = fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, s.first * PAGE,
+				s.nr * PAGE);
 	}
 	if (err) {
 		if (!soft(errno))

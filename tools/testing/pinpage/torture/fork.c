@@ -170,7 +170,7 @@ void op_fork(void)
 {
 	struct region *r = any_region();
 
-	if (r && is_anon(r) && one_in(8)) {
+	if (r && is_anon(r) && one_in(4)) {
 		note("fork, %s wiped", kind_names[r->kind]);
 		wipe_once(r);
 		return;
@@ -212,7 +212,8 @@ void op_vfork(void)
 /* Who pays changes: the pages stay charged as they are, and move so. */
 void op_cgroup(void)
 {
-	static const char * const groups[] = { "/sys/fs/cgroup/torture0/cgroup.procs", "/sys/fs/cgroup/torture1/cgroup.procs" };
+	static const char * const groups[] = { "/sys/fs/cgroup/torture0/cgroup.procs",
+					      "/sys/fs/cgroup/torture1/cgroup.procs" };
 	char pid[16];
 
 	snprintf(pid, sizeof(pid), "%d", getpid());

@@ -77,7 +77,8 @@ void op_direct(void)
 	note("direct I/O %s %zu+%zu", kind_names[r->kind], s.first, s.nr);
 	if (one_in(2)) {
 		read_direct(r, s, at);
-	} else if (whole(pwrite(disk_file, r->at + s.first * PAGE, s.nr * PAGE, at), s, "direct write") &&
+	} else if (whole(pwrite(disk_file, r->at + s.first * PAGE, s.nr * PAGE, at), s,
+			 "direct write") &&
 		   whole(pread(disk_file, bounce, s.nr * PAGE, at), s, "direct read")) {
 		check_bounce(r, s, "written directly");
 		did("direct write");
@@ -98,12 +99,14 @@ void op_process_vm(void)
 	if (one_in(2)) {
 		note("process_vm_writev %s %zu+%zu", kind_names[r->kind], s.first, s.nr);
 		new_contents(r, s);
-		while (!whole(process_vm_writev(getpid(), &here, 1, &there, 1, 0), s, "process_vm_writev()"))
+		while (!whole(process_vm_writev(getpid(), &here, 1, &there, 1, 0), s,
+			      "process_vm_writev()"))
 			usleep(1000);
 		did("process_vm_writev");
 	} else {
 		note("process_vm_readv %s %zu+%zu", kind_names[r->kind], s.first, s.nr);
-		if (whole(process_vm_readv(getpid(), &here, 1, &there, 1, 0), s, "process_vm_readv()")) {
+		if (whole(process_vm_readv(getpid(), &here, 1, &there, 1, 0), s,
+			  "process_vm_readv()")) {
 			check_bounce(r, s, "process_vm_readv()");
 			did("process_vm_readv");
 		}
@@ -175,8 +178,10 @@ static struct ring *ring_new(void)
 	cq = ring->p.cq_off.cqes + ring->p.cq_entries * sizeof(struct io_uring_cqe);
 	if (cq > ring->size)
 		ring->size = cq;
-	ring->at = mmap(NULL, ring->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring->fd, IORING_OFF_SQ_RING);
-	ring->sqes = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring->fd, IORING_OFF_SQES);
+	ring->at = mmap(NULL, ring->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+			ring->fd, IORING_OFF_SQ_RING);
+	ring->sqes = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring->fd,
+			  IORING_OFF_SQES);
 	if (ring->at != MAP_FAILED && ring->sqes != MAP_FAILED)
 		return ring;
 free:
@@ -192,13 +197,18 @@ static uint32_t *ring_word(struct ring *ring, uint32_t offset)
 /* One request, from its begin to its end: what came of it. */
 static int ring_request(struct ring *ring, int opcode, size_t page, off_t at)
 {
-	uint32_t *tail = ring_word(ring, ring->p.sq_off.tail), *head = ring_word(ring, ring->p.cq_off.head);
+	uint32_t *tail = ring_word(ring, ring->p.sq_off.tail),
+		 *head = ring_word(ring, ring->p.cq_off.head);
 	uint32_t index = *tail & (ring->p.sq_entries - 1);
 	struct io_uring_cqe *cqe;
 	int ret;
 
 	ring->sqes[index] = (struct io_uring_sqe){
-		.opcode = opcode, .fd = disk_file, .off = at, .addr = (uintptr_t)ring->pages + page * PAGE, .len = PAGE,
+		.opcode = opcode,
+		.fd = disk_file,
+		.off = at,
+		.addr = (uintptr_t)ring->pages + page * PAGE,
+		.len = PAGE,
 	};
 	ring_word(ring, ring->p.sq_off.array)[index] = index;
 	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
@@ -209,7 +219,8 @@ static int ring_request(struct ring *ring, int opcode, size_t page, off_t at)
 		found("io_uring_enter() returns %d", ret);
 	while (__atomic_load_n(ring_word(ring, ring->p.cq_off.tail), __ATOMIC_ACQUIRE) == *head)
 		syscall(__NR_io_uring_enter, ring->fd, 0, 1, IORING_ENTER_GETEVENTS, NULL, 0);
-	cqe = (struct io_uring_cqe *)(ring->at + ring->p.cq_off.cqes) + (*head & (ring->p.cq_entries - 1));
+	cqe = (struct io_uring_cqe *)(ring->at + ring->p.cq_off.cqes) +
+	      (*head & (ring->p.cq_entries - 1));
 	ret = cqe->res;
 	__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
 	return ret;

@@ -22,25 +22,32 @@
 /* Who has not gone after so long, with all others gone, never will. */
 #define GONE_MS		900000
 
+/* Operations after which each kind of them has to have happened. */
+#define ENOUGH		10000
+
 static int nr_workers = 6;
 static uint64_t incarnation;
 
 /* Each of them has to have happened, or it was no test. */
 static const char * const required[] = {
-	"operations", "map anon", "map thp", "map shmem", "map memfd", "map hugetlb", "map huge memfd", "map ext4",
-	"map ext4 private", "map tmpfs", "map tmpfs private", "write", "munmap", "mremap", "mremap, larger",
-	"mremap, the old mapping stays", "mprotect, nothing", "mprotect, read", "mlock", "munlock", "madvise dontneed",
-	"madvise free", "madvise cold", "madvise pageout", "madvise willneed", "madvise populate, read",
-	"madvise populate, write", "madvise collapse", "madvise hugepage", "madvise nohugepage", "madvise unmergeable",
-	"madvise mergeable", "madvise remove", "soft offline", "placed in CMA", "pages there after move_pages", "pin user", "pin set",
-	"pin memfd", "pin kernel", "pin kernel pages of another", "pin plain", "pin longterm", "io_uring buffer",
-	"pins refused that have to be", "unpin", "owner never quiet", "owner refuses", "owner slow", "device reads",
-	"device writes", "CPU and device count", "order", "fork", "fork, wiped", "vfork", "exec", "another cgroup", "truncate",
-	"punch", "userfaultfd missing", "userfaultfd wp", "userfaultfd minor", "userfaultfd move", "direct read",
-	"direct write", "process_vm_writev", "process_vm_readv", "vmsplice", "cma_alloc, noretry", "cma_alloc",
-	"cma_alloc, retry", "cma_alloc_bulk", "alloc_contig_range", "compact_memory", "offline", "huge page pool",
-	"pages there after move_pages of another", "migrate_pages", "looks", "drop_caches", "workers killed",
-	"rounds with nothing left behind",
+	"operations", "map anon", "map thp", "map shmem", "map memfd", "map hugetlb",
+	"map huge memfd", "map ext4", "map ext4 private", "map tmpfs", "map tmpfs private",
+	"write", "munmap", "mremap", "mremap, larger", "mremap, the old mapping stays",
+	"mprotect, nothing", "mprotect, read", "mlock", "munlock", "madvise dontneed",
+	"madvise free", "madvise cold", "madvise pageout", "madvise willneed",
+	"madvise populate, read", "madvise populate, write", "madvise collapse",
+	"madvise hugepage", "madvise nohugepage", "madvise unmergeable", "madvise mergeable",
+	"madvise remove", "soft offline", "placed in CMA", "pages there after move_pages",
+	"pin user", "pin set", "pin memfd", "pin kernel", "pin kernel pages of another",
+	"pin plain", "pin longterm", "io_uring buffer", "pins refused that have to be", "unpin",
+	"owner never quiet", "owner refuses", "owner slow", "device reads", "device writes",
+	"CPU and device count", "order", "fork", "fork, wiped", "vfork", "exec", "another cgroup",
+	"truncate", "punch", "userfaultfd missing", "userfaultfd wp", "userfaultfd minor",
+	"userfaultfd move", "direct read", "direct write", "process_vm_writev", "process_vm_readv",
+	"vmsplice", "cma_alloc, noretry", "cma_alloc", "cma_alloc, retry", "cma_alloc_bulk",
+	"alloc_contig_range", "compact_memory", "offline", "huge page pool",
+	"pages there after move_pages of another", "migrate_pages", "looks", "drop_caches",
+	"workers killed", "rounds with nothing left behind",
 };
 
 static void die(const char *what)
@@ -51,7 +58,8 @@ static void die(const char *what)
 
 static void share(void)
 {
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	if (shared == MAP_FAILED)
 		die("mmap");
 	seat = &shared->seats[2 * MAX_WORKERS - 1];
@@ -154,7 +162,8 @@ static void watch_kernel(void)
 
 	if (!reported(line, sizeof(line)))
 		return;
-	printf("FOUND: SEED=%llu round %d: the kernel says: %s\n", (unsigned long long)shared->seed, shared->round, line);
+	printf("FOUND: SEED=%llu round %d: the kernel says: %s\n", (unsigned long long)shared->seed,
+	       shared->round, line);
 	fflush(stdout);
 	shared->found = 1;
 }
@@ -254,16 +263,18 @@ static void print_counters(void)
 	printf("%12llu MiB checked\n", (unsigned long long)(shared->bytes >> 20));
 }
 
-/* Nothing was tested by what has not happened. */
+/* Nothing was tested by what has not happened; a slow machine doesn't get that far. */
 static void check_required(void)
 {
+	bool many = done("operations") >= ENOUGH;
 	size_t i;
 
 	for (i = 0; i < sizeof(required) / sizeof(required[0]); i++) {
 		if (done(required[i]))
 			continue;
 		printf("never happened: %s\n", required[i]);
-		shared->found = 1;
+		if (many)
+			shared->found = 1;
 	}
 	if (!read_event("pinpage_moved")) {
 		printf("no pinned page has moved\n");
@@ -286,6 +297,7 @@ static void set_up(int argc, char **argv)
 	seed_random(shared->seed);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	write_text("/proc/self/oom_score_adj", "-1000");
+	shared->slow = debug_kernel();
 	shared->faults = !access("/sys/kernel/debug/failslab", F_OK);
 	/* Loads the module, before anything fails. */
 	close(open_device());
@@ -302,7 +314,8 @@ int main(int argc, char **argv)
 	do {
 		shared->round++;
 		say("torture: SEED=%llu round %llu\n", shared->seed, shared->round);
-		printf("round %d at %llu s, %llu operations\n", shared->round, (unsigned long long)(now_ms() - begin) / 1000,
+		printf("round %d at %llu s, %llu operations\n", shared->round,
+		       (unsigned long long)(now_ms() - begin) / 1000,
 		       (unsigned long long)done("operations"));
 		let_fail(true);
 		run_round(now_ms() + ROUND_MS < end ? now_ms() + ROUND_MS : end);
@@ -311,9 +324,10 @@ int main(int argc, char **argv)
 		if (!shared->found)
 			check_round();
 	} while (now_ms() < end && !shared->found);
-	printf("%s after %llu s\n", shared->found ? "FOUND something" : "nothing found", (unsigned long long)(now_ms() - begin) / 1000);
+	printf("%s after %llu s\n", shared->found ? "FOUND something" : "nothing found",
+	       (unsigned long long)(now_ms() - begin) / 1000);
 	print_counters();
-	if (!shared->found && end - begin >= 100000)
+	if (!shared->found)
 		check_required();
 	return shared->found ? 1 : 0;
 }

@@ -38,7 +38,8 @@ static int open_backing(enum kind kind)
 /* An address where nothing is, of that alignment; mapped, so that it stays so. */
 static char *reserve(size_t pages, size_t align)
 {
-	char *at = mmap(NULL, (pages + align) * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *at = mmap(NULL, (pages + align) * PAGE, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	size_t head;
 
 	if (at == MAP_FAILED)
@@ -85,8 +86,8 @@ static bool map_region(struct region *r)
 }
 
 static const char * const mapped[NR_KINDS] = {
-	"map anon", "map thp", "map shmem", "map memfd", "map hugetlb", "map huge memfd", "map ext4",
-	"map ext4 private", "map tmpfs", "map tmpfs private",
+	"map anon",	  "map thp",  "map shmem",	  "map memfd", "map hugetlb",
+	"map huge memfd", "map ext4", "map ext4 private", "map tmpfs", "map tmpfs private",
 };
 
 void op_map(void)
@@ -175,7 +176,10 @@ static void move_mapping(struct region *r)
 
 	if (!to)
 		return;
-	if (!remapped(r, mremap(r->at, r->pages * PAGE, r->pages * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to), "mremap"))
+	if (!remapped(r,
+		      mremap(r->at, r->pages * PAGE, r->pages * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+			     to),
+		      "mremap"))
 		munmap(to, r->pages * PAGE);
 }
 
@@ -185,7 +189,8 @@ static void leave_mapping(struct region *r)
 	char *was = r->at;
 	size_t page = below(r->pages);
 	struct content zero = { .zero = true };
-	void *to = mremap(r->at, r->pages * PAGE, r->pages * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+	void *to = mremap(r->at, r->pages * PAGE, r->pages * PAGE,
+			  MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
 
 	if (!remapped(r, to, "mremap, the old mapping stays"))
 		return;
@@ -377,6 +382,7 @@ static const struct {
 	{ MADV_POPULATE_WRITE, "madvise populate, write", .huge = true, .write = true },
 	{ MADV_COLLAPSE, "madvise collapse" },
 	{ MADV_COLLAPSE, "madvise collapse" },
+	{ MADV_COLLAPSE, "madvise collapse" },
 	{ MADV_HUGEPAGE, "madvise hugepage" },
 	{ MADV_NOHUGEPAGE, "madvise nohugepage" },
 	{ MADV_UNMERGEABLE, "madvise unmergeable", .anon = true },
@@ -393,7 +399,8 @@ void op_advise(void)
 	int advice = hints[i].advice;
 	struct span s;
 
-	if (!r || (is_huge(r) && !hints[i].huge) || (hints[i].anon && !is_anon(r)) || (hints[i].write && r->readonly))
+	if (!r || (is_huge(r) && !hints[i].huge) || (hints[i].anon && !is_anon(r)) ||
+	    (hints[i].write && r->readonly))
 		return;
 	s = any_span(r);
 	if (advice == MADV_COLLAPSE)
@@ -401,7 +408,8 @@ void op_advise(void)
 	note("%s %s %zu+%zu", hints[i].name, kind_names[r->kind], s.first, s.nr);
 	if (!advise(r, s, advice))
 		did(hints[i].name);
-	else if (!soft(errno) && advice != MADV_COLLAPSE && advice != MADV_PAGEOUT && advice != MADV_COLD && !is_huge(r))
+	else if (!soft(errno) && advice != MADV_COLLAPSE && advice != MADV_PAGEOUT &&
+		 advice != MADV_COLD && !is_huge(r))
 		found("%s of %s fails", hints[i].name, kind_names[r->kind]);
 	check_region(r);
 }
@@ -459,17 +467,16 @@ void op_place(void)
 	static int fd = -1;
 	struct region *r = any_region();
 	struct cma_test_place place;
-	struct cma cma;
 	size_t i;
 
-	if (!r || is_huge(r) || r->readonly || !find_cma(&cma))
+	if (!r || is_huge(r) || r->readonly)
 		return;
 	if (fd < 0)
 		fd = contig_open();
 	note("place %s in CMA", kind_names[r->kind]);
 	for (i = 0; fd >= 0 && i < 4; i++) {
 		place.addr = (uintptr_t)r->at + below(r->pages) * PAGE;
-		place.pfn = cma.base + below(cma.count);
+		place.pfn = area.base + below(area.count);
 		if (!ioctl(fd, CMA_TEST_PLACE, &place))
 			did("placed in CMA");
 	}
@@ -485,6 +492,7 @@ void op_move(void)
 		return;
 	s = any_span(r);
 	note("move %s %zu+%zu", kind_names[r->kind], s.first, s.nr);
-	did_many("pages there after move_pages", move_to(0, r->at + s.first * PAGE, s.nr, below(2)));
+	did_many("pages there after move_pages",
+		 move_to(0, r->at + s.first * PAGE, s.nr, below(2)));
 	check_region(r);
 }

@@ -19,7 +19,8 @@
 #include "torture.h"
 
 const char * const kind_names[NR_KINDS] = {
-	"anon", "thp", "shmem", "memfd", "hugetlb", "huge memfd", "ext4", "ext4 private", "tmpfs", "tmpfs private",
+	"anon",	      "thp",  "shmem",	      "memfd", "hugetlb",
+	"huge memfd", "ext4", "ext4 private", "tmpfs", "tmpfs private",
 };
 
 struct region regions[MAX_REGIONS];
@@ -31,7 +32,8 @@ static volatile sig_atomic_t may_fault;
 
 bool is_shared(const struct region *r)
 {
-	return r->kind == SHMEM || r->kind == MEMFD || r->kind == HUGE_MEMFD || r->kind == EXT4 || r->kind == TMPFS;
+	return r->kind == SHMEM || r->kind == MEMFD || r->kind == HUGE_MEMFD || r->kind == EXT4 ||
+	       r->kind == TMPFS;
 }
 
 bool is_file(const struct region *r)
@@ -157,8 +159,8 @@ void expect_page(const struct content *c, const void *at, const char *who, size_
 	}
 	if (first == PAGE / 8)
 		found("%s, page %zu: wrong, and right when looked at again", who, page);
-	found("%s, page %zu: %zu words are wrong, from %zu on: %#llx, not %#llx", who, page, bad, first,
-	      (unsigned long long)copy[first], (unsigned long long)want[first]);
+	found("%s, page %zu: %zu words are wrong, from %zu on: %#llx, not %#llx", who, page, bad,
+	      first, (unsigned long long)copy[first], (unsigned long long)want[first]);
 }
 
 /* Choice */
@@ -265,7 +267,8 @@ static void check_pages(struct region *r, struct span s)
 		expect_page(r->c[i], r->at + i * PAGE, kind_names[r->kind], i);
 }
 
-static bool access_span(struct region *r, struct span s, void (*fn)(struct region *r, struct span s))
+static bool access_span(struct region *r, struct span s,
+			void (*fn)(struct region *r, struct span s))
 {
 	if (!is_huge(r)) {
 		fn(r, s);
@@ -316,7 +319,8 @@ bool check_region(struct region *r)
 
 /* The device */
 
-static int device_ioctl(unsigned long cmd, struct buffer *b, size_t page, uint64_t base, uint64_t *bad)
+static int device_ioctl(unsigned long cmd, struct buffer *b, size_t page, uint64_t base,
+			uint64_t *bad)
 {
 	struct test_pinpage_fill fill = {
 		.id = b->id, .first = page, .nr = 1, .stride = 1, .len = PAGE,
@@ -331,7 +335,9 @@ static int device_ioctl(unsigned long cmd, struct buffer *b, size_t page, uint64
 
 static int device_copy(unsigned long cmd, struct buffer *b, size_t page, void *data)
 {
-	struct test_pinpage_access access = { .id = b->id, .offset = page * PAGE, .len = PAGE, .ptr = (uintptr_t)data };
+	struct test_pinpage_access access = {
+		.id = b->id, .offset = page * PAGE, .len = PAGE, .ptr = (uintptr_t)data
+	};
 
 	return ioctl(device, cmd, &access) ? -errno : 0;
 }
@@ -353,7 +359,8 @@ static void check_buffer_page(struct buffer *b, size_t page)
 	static char copy[PAGE] __attribute__((aligned(4096)));
 	uint64_t bad = 0;
 
-	if (b->holder == DEVICE && !b->c[page]->zero && !device_ioctl(TEST_PINPAGE_CHECK, b, page, b->c[page]->base, &bad) && !bad) {
+	if (b->holder == DEVICE && !b->c[page]->zero &&
+	    !device_ioctl(TEST_PINPAGE_CHECK, b, page, b->c[page]->base, &bad) && !bad) {
 		__atomic_fetch_add(&shared->bytes, PAGE, __ATOMIC_RELAXED);
 		return;
 	}

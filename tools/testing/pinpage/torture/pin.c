@@ -14,8 +14,9 @@
 #define SYSTEMS	4
 
 static const char * const pinned[] = {
-	[TEST_PINPAGE_USER] = "pin user", [TEST_PINPAGE_SET] = "pin set", [TEST_PINPAGE_MEMFD] = "pin memfd",
-	[TEST_PINPAGE_KERNEL] = "pin kernel", [TEST_PINPAGE_PLAIN] = "pin plain", [TEST_PINPAGE_LONGTERM] = "pin longterm",
+	[TEST_PINPAGE_USER] = "pin user",   [TEST_PINPAGE_SET] = "pin set",
+	[TEST_PINPAGE_MEMFD] = "pin memfd", [TEST_PINPAGE_KERNEL] = "pin kernel",
+	[TEST_PINPAGE_PLAIN] = "pin plain", [TEST_PINPAGE_LONGTERM] = "pin longterm",
 };
 
 int open_device(void)
@@ -48,13 +49,15 @@ static int choose_pin(const struct region *r)
 static void judge_pin(const struct region *r, int pin, bool write, int err)
 {
 	bool forbidden = write && pin != TEST_PINPAGE_MEMFD &&
-			 (r->readonly || (r->kind == EXT4 && pin != TEST_PINPAGE_SET && pin != TEST_PINPAGE_PLAIN));
+			 (r->readonly || (r->kind == EXT4 && pin != TEST_PINPAGE_SET &&
+					  pin != TEST_PINPAGE_PLAIN));
 
 	if (forbidden && err > 0)
 		found("a pin of %s that should be refused is not", kind_names[r->kind]);
 	if (forbidden)
 		did("pins refused that have to be");
-	else if (err < 0 && !soft(-err) && err != -EHWPOISON && err != -EBUSY && !(is_huge(r) && err == -EFAULT))
+	else if (err < 0 && !soft(-err) && err != -EHWPOISON && err != -EBUSY &&
+		 !(is_huge(r) && err == -EFAULT))
 		found("a pin of %s fails: %d", kind_names[r->kind], err);
 }
 
@@ -73,7 +76,8 @@ void try_pin(struct region *r)
 		s = (struct span){ first, 1 + below(r->pages - first) };
 	}
 	pin.kind = choose_pin(r);
-	pin.addr = pin.kind == TEST_PINPAGE_MEMFD ? s.first * PAGE : (uintptr_t)r->at + s.first * PAGE;
+	pin.addr = pin.kind == TEST_PINPAGE_MEMFD ? s.first * PAGE :
+						    (uintptr_t)r->at + s.first * PAGE;
 	pin.len = s.nr * PAGE;
 	pin.fd = pin.kind == TEST_PINPAGE_MEMFD ? r->fd : 0;
 	/* One that only reads is no reason for a short-term pin to unshare. */
@@ -87,7 +91,8 @@ void try_pin(struct region *r)
 		pin.timeout_ms = one_in(2) ? 1000 : 1 + below(100);
 		pin.flags |= one_in(20) ? TEST_PINPAGE_UNMOVABLE : 0;
 	}
-	note("pin %s %zu+%zu, kind %u flags %#x system %u", kind_names[r->kind], s.first, s.nr, pin.kind, pin.flags, pin.system);
+	note("pin %s %zu+%zu, kind %u flags %#x system %u", kind_names[r->kind], s.first, s.nr,
+	     pin.kind, pin.flags, pin.system);
 	b->id = dev_pin(device, pin);
 	judge_pin(r, pin.kind, pin.flags & TEST_PINPAGE_WRITE, b->id);
 	if (b->id < 0)
@@ -111,19 +116,29 @@ void op_pin(void)
 		try_pin(r);
 }
 
+static struct buffer *find_kernel_buffer(void)
+{
+	size_t i;
+
+	for (i = 0; i < MAX_BUFFERS; i++)
+		if (buffers[i].c && buffers[i].holder == DEVICE && buffers[i].pin == TEST_PINPAGE_KERNEL)
+			return &buffers[i];
+	return NULL;
+}
+
 /* The driver's own pages, of which others may have some as well. */
 void op_pin_kernel(void)
 {
-	struct buffer *b = free_buffer(), *from = any_buffer();
+	struct buffer *b = free_buffer(), *from = one_in(2) ? find_kernel_buffer() : NULL;
 	struct test_pinpage_pin pin = { .kind = TEST_PINPAGE_KERNEL };
 	size_t first = 0;
 
-	if (!b || (from && from->holder != DEVICE))
+	if (!b)
 		return;
 	b->pages = 16 << below(4);
 	pin.order = below(5);
 	pin.system = one_in(3) ? TEST_PINPAGE_SYSTEM_COPY : below(SYSTEMS);
-	if (from && from->pin == TEST_PINPAGE_KERNEL) {
+	if (from) {
 		first = below(from->pages);
 		b->pages = 1 + below(from->pages - first);
 		pin.flags = TEST_PINPAGE_FROM;
@@ -132,7 +147,8 @@ void op_pin_kernel(void)
 		pin.order = 0;
 	}
 	pin.len = b->pages * PAGE;
-	note("pin %zu kernel pages of order %u, from %u, system %u", b->pages, pin.order, pin.from, pin.system);
+	note("pin %zu kernel pages of order %u, from %u, system %u", b->pages, pin.order, pin.from,
+	     pin.system);
 	b->id = dev_pin(device, pin);
 	if (b->id < 0) {
 		if (!soft(-b->id))
@@ -153,9 +169,10 @@ static void check_account(struct buffer *b)
 	struct test_pinpage_counters count = dev_count(device, b->id);
 
 	if (count.violations || count.prepares != count.completes + count.refused + count.open)
-		found("buffer %d: %llu violations; %llu prepares, %llu completes, %llu refused, %u open", b->id,
-		      (unsigned long long)count.violations, (unsigned long long)count.prepares,
-		      (unsigned long long)count.completes, (unsigned long long)count.refused, count.open);
+		found("buffer %d: %llu violations; %llu prepares, %llu completes, %llu refused, %u open",
+		      b->id, (unsigned long long)count.violations,
+		      (unsigned long long)count.prepares, (unsigned long long)count.completes,
+		      (unsigned long long)count.refused, count.open);
 }
 
 bool unpin(struct buffer *b)
@@ -226,11 +243,14 @@ void op_policy(void)
 		p.migrate_refusals = 1 + below(4);
 		p.migrate_refusal = one_in(2) ? -EBUSY : -EAGAIN;
 	}
-	note("policy of buffer %d: refusals %u busy %llu quiet %u hold %u early %u", b->id, p.refusals,
-	     (unsigned long long)p.busy_nr, p.quiet_us, p.hold, p.early);
+	note("policy of buffer %d: refusals %u busy %llu quiet %u hold %u early %u", b->id,
+	     p.refusals, (unsigned long long)p.busy_nr, p.quiet_us, p.hold, p.early);
 	if (dev_policy(device, p))
 		found("no policy for buffer %d", b->id);
-	did(p.hold ? "owner never quiet" : p.refusals || p.busy_nr ? "owner refuses" : p.quiet_us ? "owner slow" : "owner quiet");
+	did(p.hold		    ? "owner never quiet" :
+	    p.refusals || p.busy_nr ? "owner refuses" :
+	    p.quiet_us		    ? "owner slow" :
+				      "owner quiet");
 }
 
 void op_device(void)
@@ -314,8 +334,8 @@ void op_count(void)
 			__atomic_fetch_add(word, 1, __ATOMIC_RELAXED);
 		pthread_join(thread, NULL);
 		if (adder.ret || *word != 2 * adder.times)
-			found("CPU and device counted to %llu, not to %u: %d", (unsigned long long)*word,
-			      2 * adder.times, adder.ret);
+			found("CPU and device counted to %llu, not to %u: %d",
+			      (unsigned long long)*word, 2 * adder.times, adder.ret);
 		did("CPU and device count");
 	}
 	refresh(c);
@@ -333,6 +353,7 @@ void op_order(void)
 	note("order of buffer %d", b->id);
 	wrong = dev_order(device, b->id);
 	if (wrong)
-		found("buffer %d: %lld pages are not where they are said to be", b->id, (long long)wrong);
+		found("buffer %d: %lld pages are not where they are said to be", b->id,
+		      (long long)wrong);
 	did("order");
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "torture.h"
@@ -54,7 +55,8 @@ static struct counter *find_counter(const char *name)
 
 	for (; c < shared->counters + MAX_COUNTERS; c++) {
 		was = NULL;
-		if (__atomic_compare_exchange_n(&c->name, &was, name, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) ||
+		if (__atomic_compare_exchange_n(&c->name, &was, name, false, __ATOMIC_SEQ_CST,
+						__ATOMIC_SEQ_CST) ||
 		    was == name || !strcmp(was, name))
 			return c;
 	}
@@ -74,6 +76,15 @@ void did(const char *name)
 uint64_t done(const char *name)
 {
 	return find_counter(name)->nr;
+}
+
+uint64_t cpu_ms(void)
+{
+	struct rusage usage = {};
+
+	getrusage(RUSAGE_SELF, &usage);
+	return 1000 * (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+	       (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
 }
 
 void note(const char *fmt, ...)
@@ -98,7 +109,8 @@ void found(const char *fmt, ...)
 	va_list args;
 
 	len = snprintf(text, sizeof(text), "FOUND: SEED=%llu round %d, %s (pid %d, seed %#llx): ",
-		       (unsigned long long)shared->seed, shared->round, seat->name, getpid(), (unsigned long long)seat->seed);
+		       (unsigned long long)shared->seed, shared->round, seat->name, getpid(),
+		       (unsigned long long)seat->seed);
 	va_start(args, fmt);
 	len += vsnprintf(text + len, 512, fmt, args);
 	va_end(args);
@@ -106,7 +118,8 @@ void found(const char *fmt, ...)
 	for (i = 0; i < LOG_LINES; i++) {
 		op = seat->nr_ops + i;
 		if (seat->log[op % LOG_LINES][0])
-			len += snprintf(text + len, LOG_LEN + 8, "    %s\n", seat->log[op % LOG_LINES]);
+			len += snprintf(text + len, LOG_LEN + 8, "    %s\n",
+					seat->log[op % LOG_LINES]);
 	}
 	if (write(STDOUT_FILENO, text, len) != len)
 		perror("torture");
@@ -121,5 +134,6 @@ bool soft(int err)
 
 bool stopping(void)
 {
-	return __atomic_load_n(&shared->stop, __ATOMIC_RELAXED) || __atomic_load_n(&shared->found, __ATOMIC_RELAXED);
+	return __atomic_load_n(&shared->stop, __ATOMIC_RELAXED) ||
+	       __atomic_load_n(&shared->found, __ATOMIC_RELAXED);
 }

@@ -44,11 +44,14 @@ struct counter {
 	uint64_t nr;
 };
 
+struct cma;
+
 struct shared {
 	uint64_t seed;
 	int round;
 	int stop;		/* the round ends */
 	int found;		/* something is wrong: all end */
+	bool slow;		/* all debugging is on */
 	bool faults;		/* allocations fail now and then */
 	uint64_t bytes;		/* checked */
 	struct counter counters[MAX_COUNTERS];
@@ -69,6 +72,7 @@ uint64_t mix(uint64_t a, uint64_t b);
 void did(const char *name);
 void did_many(const char *name, uint64_t nr);
 uint64_t done(const char *name);
+uint64_t cpu_ms(void);
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void found(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 /* Any error but these that a machine short of memory may give ends in found(). */
@@ -86,7 +90,17 @@ struct content {
 };
 
 enum kind {
-	ANON, THP, SHMEM, MEMFD, HUGETLB, HUGE_MEMFD, EXT4, EXT4_PRIVATE, TMPFS, TMPFS_PRIVATE, NR_KINDS,
+	ANON,
+	THP,
+	SHMEM,
+	MEMFD,
+	HUGETLB,
+	HUGE_MEMFD,
+	EXT4,
+	EXT4_PRIVATE,
+	TMPFS,
+	TMPFS_PRIVATE,
+	NR_KINDS,
 };
 
 struct region {
@@ -227,6 +241,7 @@ extern const int nr_jobs;
 int run_mover(const struct job *job, uint64_t seed);
 
 /* check.c */
+extern struct cma area;		/* found while nothing of it is taken */
 void check_begin(void);
 void check_round(void);
 bool reported(char *line, size_t len);

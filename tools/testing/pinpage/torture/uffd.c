@@ -41,7 +41,9 @@ static void resolve(struct watch *w, uint64_t at)
 	at &= ~(uint64_t)(PAGE - 1);
 	do {
 		if (w->mode == UFFDIO_REGISTER_MODE_MISSING) {
-			struct uffdio_copy copy = { .dst = at, .src = (uintptr_t)data, .len = PAGE };
+			struct uffdio_copy copy = { .dst = at,
+						    .src = (uintptr_t)data,
+						    .len = PAGE };
 
 			write_content(w->r->c[page], data);
 			ret = ioctl(w->fd, UFFDIO_COPY, &copy);
@@ -65,7 +67,8 @@ static void resolve(struct watch *w, uint64_t at)
 static void *watch_fn(void *arg)
 {
 	struct watch *w = arg;
-	struct pollfd fds[2] = { { .fd = w->fd, .events = POLLIN }, { .fd = w->pipe[0], .events = POLLIN } };
+	struct pollfd fds[2] = { { .fd = w->fd, .events = POLLIN },
+				 { .fd = w->pipe[0], .events = POLLIN } };
 	struct uffd_msg msg;
 
 	for (;;) {
@@ -131,7 +134,8 @@ static void end_watch(struct watch *w, const char *what)
 static bool choose(struct watch *w, bool shared)
 {
 	*w = (struct watch){ .r = any_region() };
-	if (!w->r || w->r->readonly || !(is_anon(w->r) || (shared && (w->r->kind == SHMEM || w->r->kind == MEMFD))))
+	if (!w->r || w->r->readonly ||
+	    !(is_anon(w->r) || (shared && (w->r->kind == SHMEM || w->r->kind == MEMFD))))
 		return false;
 	w->s = any_span(w->r);
 	if (w->s.nr > 32)
@@ -152,7 +156,8 @@ void op_uffd_missing(void)
 	if (munlock(w.r->at, w.r->pages * PAGE) || !begin_watch(&w, 0))
 		return;
 	/* What faults from here on is new; nobody looks before it is known what. */
-	if (madvise(w.r->at + w.s.first * PAGE, w.s.nr * PAGE, is_anon(w.r) ? MADV_DONTNEED : MADV_REMOVE)) {
+	if (madvise(w.r->at + w.s.first * PAGE, w.s.nr * PAGE,
+		    is_anon(w.r) ? MADV_DONTNEED : MADV_REMOVE)) {
 		if (!soft(errno))
 			found("no hole for userfaultfd");
 		end_watch(&w, "userfaultfd missing");
@@ -222,7 +227,9 @@ static size_t move_pages_to(int fd, struct watch *w, char *to)
 	for (i = 0; i < w->s.nr; i++) {
 		page = w->s.first + i;
 		move = (struct uffdio_move){
-			.dst = (uintptr_t)to + i * PAGE, .src = (uintptr_t)w->r->at + page * PAGE, .len = PAGE,
+			.dst = (uintptr_t)to + i * PAGE,
+			.src = (uintptr_t)w->r->at + page * PAGE,
+			.len = PAGE,
 		};
 		if (ioctl(fd, UFFDIO_MOVE, &move))
 			continue;

@@ -14,12 +14,15 @@ static const struct {
 	void (*fn)(void);
 	int weight;
 } ops[] = {
-	{ op_map, 12 }, { op_write, 10 }, { op_unmap, 2 }, { op_remap, 4 }, { op_protect, 4 }, { op_lock, 3 },
-	{ op_discard, 4 }, { op_advise, 8 }, { op_merge, 3 }, { op_soft_offline, 2 }, { op_place, 4 }, { op_move, 6 },
-	{ op_pin, 14 }, { op_pin_kernel, 2 }, { op_unpin, 5 }, { op_policy, 4 }, { op_device, 10 }, { op_count, 6 },
-	{ op_order, 2 }, { op_fork, 6 }, { op_vfork, 2 }, { op_exec, 2 }, { op_cgroup, 1 }, { op_truncate, 2 },
-	{ op_punch, 2 }, { op_uffd_missing, 2 }, { op_uffd_wp, 2 }, { op_uffd_minor, 3 }, { op_uffd_move, 2 },
-	{ op_direct, 4 }, { op_process_vm, 3 }, { op_vmsplice, 3 }, { op_ring, 3 },
+	{ op_map, 12 },	     { op_write, 10 },	     { op_unmap, 2 },	   { op_remap, 4 },
+	{ op_protect, 4 },   { op_lock, 3 },	     { op_discard, 4 },	   { op_advise, 8 },
+	{ op_merge, 3 },     { op_soft_offline, 2 }, { op_place, 4 },	   { op_move, 6 },
+	{ op_pin, 14 },	     { op_pin_kernel, 2 },   { op_unpin, 5 },	   { op_policy, 4 },
+	{ op_device, 10 },   { op_count, 6 },	     { op_order, 2 },	   { op_fork, 6 },
+	{ op_vfork, 2 },     { op_exec, 2 },	     { op_cgroup, 1 },	   { op_truncate, 2 },
+	{ op_punch, 2 },     { op_uffd_missing, 2 }, { op_uffd_wp, 2 },	   { op_uffd_minor, 3 },
+	{ op_uffd_move, 2 }, { op_direct, 4 },	     { op_process_vm, 3 }, { op_vmsplice, 3 },
+	{ op_ring, 3 },
 };
 
 static void one_op(void)
@@ -89,5 +92,6 @@ int run_worker(int nr, uint64_t seed)
 	}
 	if (!__atomic_load_n(&shared->found, __ATOMIC_RELAXED))
 		end();
+	did_many("ms of processor time of workers", cpu_ms());
 	return 0;
 }

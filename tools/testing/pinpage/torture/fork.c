@@ -143,6 +143,22 @@ static void fork_once(bool exec)
 	check_all(false);
 }
 
+/* Some of what is copied for the child is under migration at that moment. */
+static void fork_moving(struct region *r)
+{
+	struct mover m;
+	int i;
+
+	note("fork, %s moves", kind_names[r->kind]);
+	try_pin(r);
+	if (start_mover(&m, r->at, r->pages < 64 ? r->pages : 64, 0))
+		return;
+	for (i = 1 + below(6); i; i--)
+		fork_once(false);
+	stop_mover(&m);
+	did_many("forks of what moves", m.rounds);
+}
+
 /* What a child is not to have reads as zero there. */
 static void wipe_once(struct region *r)
 {
@@ -173,6 +189,10 @@ void op_fork(void)
 	if (r && is_anon(r) && one_in(4)) {
 		note("fork, %s wiped", kind_names[r->kind]);
 		wipe_once(r);
+		return;
+	}
+	if (r && one_in(2)) {
+		fork_moving(r);
 		return;
 	}
 	note("fork");

@@ -41,7 +41,7 @@ static const char * const required[] = {
 	"pin user", "pin set", "pin memfd", "pin kernel", "pin kernel pages of another",
 	"pin plain", "pin longterm", "io_uring buffer", "pins refused that have to be", "unpin",
 	"owner never quiet", "owner refuses", "owner slow", "device reads", "device writes",
-	"CPU and device count", "order", "fork", "fork, wiped", "vfork", "exec", "another cgroup",
+	"CPU and device count", "order", "fork", "fork, wiped", "forks of what moves", "vfork", "exec", "another cgroup",
 	"truncate", "punch", "userfaultfd missing", "userfaultfd wp", "userfaultfd minor",
 	"userfaultfd move", "direct read", "direct write", "process_vm_writev", "process_vm_readv",
 	"vmsplice", "cma_alloc, noretry", "cma_alloc", "cma_alloc, retry", "cma_alloc_bulk",

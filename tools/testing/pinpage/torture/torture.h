@@ -199,6 +199,7 @@ void op_device(void);
 void op_count(void);
 void op_order(void);
 bool unpin(struct buffer *b);
+extern bool pin_by_mapping;
 void try_pin(struct region *r);
 int open_device(void);
 

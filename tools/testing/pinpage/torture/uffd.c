@@ -167,8 +167,10 @@ void op_uffd_missing(void)
 	zero_span(w.r, w.s);
 	for (i = w.s.first; i < w.s.first + w.s.nr; i++)
 		refresh(w.r->c[i]);
+	pin_by_mapping = true;
 	if (one_in(2))
 		try_pin(w.r);
+	pin_by_mapping = false;
 	check_span(w.r, w.s);
 	end_watch(&w, "userfaultfd missing");
 	check_all(false);

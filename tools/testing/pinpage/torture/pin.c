@@ -37,7 +37,7 @@ static bool is_registered(const struct buffer *b)
 	return b->holder == DEVICE && b->pin <= TEST_PINPAGE_KERNEL;
 }
 
-static int choose_pin(const struct region *r)
+static int choose_kind(const struct region *r)
 {
 	if ((r->kind == MEMFD || r->kind == HUGE_MEMFD) && one_in(2) && !pin_by_mapping)
 		return TEST_PINPAGE_MEMFD;
@@ -64,25 +64,21 @@ static void judge_pin(const struct region *r, int pin, bool write, int err)
 		found("a pin of %s fails: %d", kind_names[r->kind], err);
 }
 
-void try_pin(struct region *r)
+static struct span span_to_pin(const struct region *r)
 {
-	struct buffer *b = free_buffer();
-	struct test_pinpage_pin pin = {};
-	struct span s;
+	struct span s = any_span(r);
 	size_t first;
 
-	if (!b)
-		return;
-	s = any_span(r);
-	if (one_in(2)) {
-		first = s.first + below(s.nr);
-		s = (struct span){ first, 1 + below(r->pages - first) };
-	}
-	pin.kind = choose_pin(r);
-	pin.addr = pin.kind == TEST_PINPAGE_MEMFD ? s.first * PAGE :
-						    (uintptr_t)r->at + s.first * PAGE;
-	pin.len = s.nr * PAGE;
-	pin.fd = pin.kind == TEST_PINPAGE_MEMFD ? r->fd : 0;
+	if (one_in(2))
+		return s;
+	first = s.first + below(s.nr);
+	return (struct span){ first, 1 + below(r->pages - first) };
+}
+
+static struct test_pinpage_pin choose_pin(const struct region *r, struct span s)
+{
+	struct test_pinpage_pin pin = { .kind = choose_kind(r), .len = s.nr * PAGE };
+
 	/* One that only reads is no reason for a short-term pin to unshare. */
 	pin.flags = pin.kind != TEST_PINPAGE_USER || !one_in(4) ? TEST_PINPAGE_WRITE : 0;
 	if (r->readonly && !one_in(4) && pin.kind != TEST_PINPAGE_MEMFD)
@@ -100,6 +96,22 @@ void try_pin(struct region *r)
 		pin.timeout_ms = one_in(2) ? 1000 : 1 + below(100);
 		pin.flags |= one_in(20) ? TEST_PINPAGE_UNMOVABLE : 0;
 	}
+	pin.addr = (uintptr_t)r->at + s.first * PAGE;
+	if (pin.kind == TEST_PINPAGE_MEMFD) {
+		pin.addr = s.first * PAGE;
+		pin.fd = r->fd;
+	}
+	return pin;
+}
+
+void try_pin(struct region *r)
+{
+	struct buffer *b = free_buffer();
+	struct span s = span_to_pin(r);
+	struct test_pinpage_pin pin = choose_pin(r, s);
+
+	if (!b)
+		return;
 	note("pin %s %zu+%zu, kind %u flags %#x system %u", kind_names[r->kind], s.first, s.nr,
 	     pin.kind, pin.flags, pin.system);
 	b->id = dev_pin(device, pin);
@@ -130,7 +142,8 @@ static struct buffer *find_kernel_buffer(void)
 	size_t i;
 
 	for (i = 0; i < MAX_BUFFERS; i++)
-		if (buffers[i].c && buffers[i].holder == DEVICE && buffers[i].pin == TEST_PINPAGE_KERNEL)
+		if (buffers[i].c && buffers[i].holder == DEVICE &&
+		    buffers[i].pin == TEST_PINPAGE_KERNEL)
 			return &buffers[i];
 	return NULL;
 }
@@ -178,7 +191,7 @@ static void check_account(struct buffer *b)
 	struct test_pinpage_counters count = dev_count(device, b->id);
 
 	if (count.violations || count.prepares != count.completes + count.refused + count.open)
-		found("buffer %d: %llu violations; %llu prepares, %llu completes, %llu refused, %u open",
+		found("set %d: %llu violations; %llu prepares, %llu completes, %llu refused, %u open",
 		      b->id, (unsigned long long)count.violations,
 		      (unsigned long long)count.prepares, (unsigned long long)count.completes,
 		      (unsigned long long)count.refused, count.open);
@@ -187,8 +200,10 @@ static void check_account(struct buffer *b)
 /* Only what the device has written is dirty: ext4 warns of what it does not know of. */
 static int unpin_ioctl(struct buffer *b)
 {
-	struct test_pinpage_unpin arg = { .id = b->id, .flags = b->writes ? TEST_PINPAGE_DIRTY : 0 };
+	struct test_pinpage_unpin arg = { .id = b->id };
 
+	if (b->writes)
+		arg.flags = TEST_PINPAGE_DIRTY;
 	if (ioctl(device, TEST_PINPAGE_UNPIN, &arg))
 		return -errno;
 	return arg.misplaced ? -EUCLEAN : 0;
@@ -207,7 +222,7 @@ bool unpin(struct buffer *b)
 			err = unpin_ioctl(b);
 		} while (err == -ENOMEM && --tries);
 		if (err)
-			found("unpin of buffer %d: %d", b->id, err);
+			found("buffer %d does not go: %d", b->id, err);
 	}
 	drop_contents(b->c, b->pages);
 	*b = (struct buffer){};

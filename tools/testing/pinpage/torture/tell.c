@@ -129,6 +129,8 @@ void found(const char *fmt, ...)
 
 bool soft(int err)
 {
+	if (err == ENOMEM)
+		did("out of memory");
 	return err == ENOMEM || err == EAGAIN || err == EINTR || err == ENOSPC || err == EDQUOT;
 }
 

@@ -58,7 +58,7 @@ static void resolve(struct watch *w, uint64_t at)
 		}
 	} while (ret && (errno == EAGAIN || errno == ENOMEM));
 	if (ret && errno != EEXIST && errno != EFAULT)
-		found("userfaultfd can't resolve page %zu of %s", page, kind_names[w->r->kind]);
+		found("userfaultfd has nothing for page %zu of %s", page, kind_names[w->r->kind]);
 	w->resolved++;
 	/* Who faulted may have to be told, where the page was there. */
 	ioctl(w->fd, UFFDIO_WAKE, &(struct uffdio_range){ at, PAGE });

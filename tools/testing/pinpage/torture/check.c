@@ -15,6 +15,9 @@
 
 /* Slots of swap that are free are kept by each processor, still charged, until swapoff. */
 #define SLOTS_CACHED	((int64_t)(sysconf(_SC_NPROCESSORS_CONF) * 64 * PAGE))
+/* See scripts/scan-log, which has the last word. */
+#define REPORT	"WARNING: |BUG: |kernel BUG at|KASAN: |UBSAN: |Oops|Bad (page|rss)|bad page|" \
+		"list_(add|del) corruption|general protection|refcount_t: |blocked for more"
 #define SYSTEMS_FILE	"/sys/kernel/debug/pinpage/systems"
 
 struct cma area;
@@ -38,10 +41,7 @@ void check_begin(void)
 	used = cma_used();
 	if (pin_balance())
 		found("%lld pins before the first", (long long)pin_balance());
-	if (regcomp(&report,
-		    "WARNING: (CPU|possible|suspicious|inconsistent)|BUG: |kernel BUG at|KASAN: |Oops|Bad page|"
-		    "Bad rss-counter|list_(add|del) corruption|general protection|refcount_t: |blocked for more",
-		    REG_EXTENDED | REG_NOSUB))
+	if (regcomp(&report, REPORT, REG_EXTENDED | REG_NOSUB))
 		found("regcomp() fails");
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 }

@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # Options of this make are not meant for the makes inside.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
-.PHONY: help run run-base test test-arm test-io test-v4l callers coverage htmldocs kcsan model mutate faults workloads lab lab-check bench-idle bench-move bench-cma bench-io bench-debug bench-heaps bench-map defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
+.PHONY: help run run-base test test-arm test-io test-v4l callers coverage htmldocs kcsan model mutate torture faults workloads lab lab-check bench-idle bench-move bench-cma bench-io bench-debug bench-heaps bench-map defects series tree fold kernel guest-plain guest-debug shell bisect deb menuconfig clean deps base
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile
 
@@ -115,6 +115,11 @@ faults: deps tree
 #:   make kcsan       the tests of races, on a kernel that looks for data races
 kcsan: deps tree
 	@$S/kcsan
+
+#:   make torture [SECONDS=240 SEED=N KERNELS=debug]
+#:                    random operations and movers of all kinds at once, each byte checked
+torture: guest-$(firstword $(KERNELS) debug)
+	@$S/torture $(firstword $(KERNELS) debug) "$(or $(SECONDS),240)" "$(SEED)"
 
 #:
 #: The series:

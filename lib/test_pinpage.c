@@ -508,6 +508,7 @@ static int test_migrate(struct pinpage_set *set, struct folio *dst,
 			struct folio *src, enum migrate_mode mode)
 {
 	struct test_buffer *b = container_of(set, struct test_buffer, set);
+	long i;
 	int ret;
 
 	if (!folio_test_locked(src) || !folio_test_locked(dst))
@@ -519,7 +520,9 @@ static int test_migrate(struct pinpage_set *set, struct folio *dst,
 	ret = refuse_migrate(b);
 	if (ret)
 		return ret;
-	folio_copy(dst, src);
+	/* Not folio_copy(), which may sleep between two pages. */
+	for (i = 0; i < folio_nr_pages(src); i++)
+		copy_highpage(folio_page(dst, i), folio_page(src, i));
 	set_page_private(&dst->page, page_private(&src->page));
 	dst->page.index = src->page.index;
 	dst->page.mapping = src->page.mapping;

@@ -35,7 +35,7 @@ need_space()
 # another architecture than this one: arm, arm64, powerpc, s390.
 kmake()
 {
-	local cc=gcc cross='' arch=()
+	local cached='' cross='' arch=()
 
 	case ${BUILD_ARCH:-} in
 	arm)	cross=arm-linux-gnueabihf- ;;
@@ -45,9 +45,9 @@ kmake()
 	esac
 	[ -z "$cross" ] || arch=(ARCH="$BUILD_ARCH" CROSS_COMPILE="$cross")
 	if command -v ccache >/dev/null; then
-		cc="ccache gcc"
+		cached="$top/scripts/ccache "
 	fi
-	env -u KERNEL -u CONFIG -u FRAGMENT -u FORCE make -C "$tree" "${arch[@]}" CC="${cc/gcc/${cross}gcc}" HOSTCC="$cc" \
+	env -u KERNEL -u CONFIG -u FRAGMENT -u FORCE make -C "$tree" "${arch[@]}" CC="$cached${cross}gcc" HOSTCC="${cached}gcc" \
 		KBUILD_BUILD_USER=pinpage KBUILD_BUILD_HOST=pinpage \
 		KBUILD_BUILD_TIMESTAMP="2026-01-01 00:00:00 UTC" KBUILD_BUILD_VERSION=1 LOCALVERSION= "$@"
 }

@@ -752,6 +752,11 @@ void pinpage_lazy_unpin(struct pinpage_set *set, bool make_dirty)
 	struct page **pages = set->pages;
 	unsigned long at, nr;
 
+	/* No mover has come: the array is as GUP gave it. */
+	if (set->nr_lazy == set->nr_pages && !PageCompound(pages[0])) {
+		unpin_user_pages_dirty_lock(pages, set->nr_pages, make_dirty);
+		return;
+	}
 	for (at = 0; set->nr_stuck && at < set->nr_pages; at++)
 		pages[at] = page_of(pages[at]);
 	for (at = 0; pages && at < set->nr_pages; at += nr) {

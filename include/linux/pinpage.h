@@ -174,7 +174,7 @@ struct pinpage_set {
 	struct page **pages;		/* without slots; NULL where there is one */
 	struct pinpage_slice *slices;
 	struct mem_cgroup *memcg;
-	struct mutex index_lock;
+	struct mutex index_lock;	/* protects pages, slices, and the growing list of chunks */
 	struct list_head lazy;
 	u64 born;
 	unsigned int walkers;

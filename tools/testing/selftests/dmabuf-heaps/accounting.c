@@ -302,9 +302,10 @@ static long status_kib(const char *field)
 static long statm_resident(void)
 {
 	char text[128];
-	long pages = -1;
+	long pages;
 
-	sscanf(read_text("/proc/self/statm", text, sizeof(text)), "%*d %ld", &pages);
+	if (sscanf(read_text("/proc/self/statm", text, sizeof(text)), "%*d %ld", &pages) != 1)
+		return -1;
 	return pages;
 }
 
@@ -796,11 +797,8 @@ TEST_F_TIMEOUT(accounting, cgroup_attach, TEST_SECONDS)
 			attach[i] = buf_attach(self->dev, fd, 0, 0);
 		EXPECT_EQ(0, cgroup_enter(false));
 		EXPECT_LT(0, attach[ATTACHMENTS - 1]);
-		if (on) {
-			EXPECT_TRUE(cgroup_reaches(before + tables));
-		} else {
-			EXPECT_TRUE(cgroup_falls_to(before + CGROUP_SLACK));
-		}
+		EXPECT_TRUE(on ? cgroup_reaches(before + tables) :
+				 cgroup_falls_to(before + CGROUP_SLACK));
 		for (i = 0; i < ATTACHMENTS; i++)
 			buf_detach(self->dev, attach[i]);
 		EXPECT_TRUE(cgroup_falls_to(before + CGROUP_SLACK));
